@@ -1,0 +1,35 @@
+# Two commands do everything: `make drive` and `make test`. Each sets up .venv first; a second call starts at once.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+SEED ?= 0
+
+drive: .venv/ready  ## learn to drive from nothing, drive 250 m over ZeroMQ, write runs/demo/report.html
+	$(BIN)/lapwing demo --seed $(SEED)
+
+test: .venv/ready lint  ## contracts, style, types and the test suite
+	$(BIN)/pytest
+
+test-all: .venv/ready lint  ## also the slow proofs
+	$(BIN)/pytest -m ""
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+
+lock:  ## write requirements.lock anew from the ranges in pyproject.toml
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet torch==2.13.0 --editable .[dev,bench]
+	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	rm -rf .venv-lock
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+.PHONY: drive test test-all lint lock

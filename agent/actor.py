@@ -1,0 +1,135 @@
+"""The driver: drives episodes with the newest weights and ships what it lives through to the learner."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing import parent_process
+
+import gymnasium
+import numpy as np
+import torch
+
+from agent.channel import ActorEnd
+from agent.checkpoint import load_flat_weights
+from agent.networks import Actor
+from agent.noise import OrnsteinUhlenbeck
+from agent.ratio import Ratio
+from deploy.wire import EpisodeReport, Experience, Weights
+
+CHUNK = 32  # transitions in a message
+PATIENCE_MS = 200  # between looks whether the learner still lives
+
+
+class LearnerGone(Exception):
+    """The learner has ended, or said that training is over."""
+
+
+@dataclass
+class Transitions:
+    """Consecutive transitions of an episode on their way to the learner."""
+
+    obs: list[np.ndarray] = field(default_factory=list)
+    action: list[np.ndarray] = field(default_factory=list)
+    reward: list[float] = field(default_factory=list)
+    terminated: list[bool] = field(default_factory=list)
+    next_obs: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, obs: np.ndarray, action: np.ndarray, reward: float, terminated: bool, next_obs: np.ndarray) -> None:
+        """Append one transition; the action is the one that was executed."""
+        row = (obs, action, reward, terminated, next_obs)
+        for column, value in zip(vars(self).values(), row, strict=True):
+            column.append(value)
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    def arrays(self) -> list[np.ndarray]:
+        """obs (n, obs), action (n, action), reward (n,) float32, terminated (n,) bool, next_obs (n, obs)."""
+        kinds = (np.float32, np.float32, np.float32, np.bool_, np.float32)
+        return [np.array(column, kind) for column, kind in zip(vars(self).values(), kinds, strict=True)]
+
+
+class Driver:
+    """Drives whole episodes in one environment with one actor network."""
+
+    def __init__(
+        self, env: gymnasium.Env, actor: Actor, noise: OrnsteinUhlenbeck, ratio: Ratio, line: ActorEnd
+    ) -> None:
+        self.env, self.actor, self.noise, self.ratio, self.line = env, actor, noise, ratio, line
+        self.header: Weights | None = None
+        self.weights: np.ndarray | None = None
+        self.transitions = self.episodes = 0
+
+    def run(self, seed: int) -> None:
+        """Train and test by turns until the learner says stop. Raises LearnerGone then."""
+        self.env.reset(seed=seed)
+        self.wait_for(lambda header: True)
+        while True:
+            self.noise.reset(self.episodes)
+            self.line.send(self.drive(train=True))
+            self.episodes += 1
+            self.wait_for(self._caught_up)
+            self.line.send(self.drive(train=False), self.weights)
+
+    def _caught_up(self, header: Weights) -> bool:
+        """True once the learner has had all our experience and made the updates that it is worth."""
+        return header.episodes >= self.episodes and header.updates >= self.ratio.due(self.transitions, self.episodes)
+
+    def wait_for(self, condition: Callable[[Weights], bool]) -> None:
+        """Take new weights until their header satisfies the condition."""
+        while not (self._take_newest(PATIENCE_MS) and condition(self.header)):
+            parent = parent_process()
+            if parent is not None and not parent.is_alive():
+                raise LearnerGone
+
+    def _take_newest(self, wait_ms: int = 0) -> bool:
+        newest = self.line.newest_weights(wait_ms)
+        if newest is None:
+            return False
+        self.header, self.weights = newest
+        if self.header.stop:
+            raise LearnerGone
+        load_flat_weights(self.actor, torch.from_numpy(self.weights.copy()))
+        return True
+
+    def drive(self, *, train: bool) -> EpisodeReport:
+        """Drive one episode: with noise, the newest weights and experience shipped, or as a test of fixed weights."""
+        began, steps, total, chunk = time.monotonic(), 0, 0.0, Transitions()
+        obs, info = self.env.reset()
+        over = False
+        while not over:
+            action = self.act(obs, train)
+            next_obs, reward, terminated, truncated, info = self.env.step(action)
+            over = terminated or truncated
+            steps, total = steps + 1, total + float(reward)
+            if train:
+                chunk.add(obs, info["executed"], float(reward), terminated, next_obs)
+                chunk = self._ship(chunk, over)
+                self._take_newest()
+            obs = next_obs
+        return EpisodeReport(
+            actor=0,
+            episode=self.episodes,
+            kind="train" if train else "test",
+            steps=steps,
+            distance_m=float(info["distance_m"]),
+            reward=total,
+            disengagement=info["disengagement"],
+            finished=bool(info["finished"]),
+            version=self.header.version,
+            wall_s=time.monotonic() - began,
+        )
+
+    def act(self, obs: np.ndarray, explore: bool) -> np.ndarray:
+        """μ(s), plus noise while exploring; (2,) float32 in [-1, 1]."""
+        with torch.inference_mode():
+            action = self.actor(torch.from_numpy(obs)[None])[0].numpy()
+        return np.clip(action + self.noise(), -1, 1).astype(np.float32) if explore else action
+
+    def _ship(self, chunk: Transitions, over: bool) -> Transitions:
+        if not over and len(chunk) < CHUNK:
+            return chunk
+        self.line.send(Experience(episode=self.episodes, first=self.transitions, actor=0), *chunk.arrays())
+        self.transitions += len(chunk)
+        return Transitions()
+

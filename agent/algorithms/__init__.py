@@ -1,0 +1,3 @@
+"""The learning algorithms, one file each."""
+
+ALGORITHMS = {"ddpg": "agent.algorithms.ddpg:DDPG"}

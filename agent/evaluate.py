@@ -1,0 +1,141 @@
+"""`lapwing evaluate`: the paper's Table I for a run: random, zero and learned policy on the route."""
+
+import csv
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium
+import msgspec
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from agent.checkpoint import CheckpointError, load_actor
+from agent.latent import LatentState
+from perception.encoders import load_encoder
+
+Policy = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Drive the route with the random, the zero and the learned policy: the paper's Table I for this run."""
+
+    run: Path = Path("runs/demo/train")  # folder that `lapwing train` wrote
+    out: Path = Path("runs/demo/table1.json")  # file that the table is written to
+    seed: int = 0  # of the random policy
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of Table I; training figures are None for a policy that was not trained."""
+
+    policy: str
+    distance_m: float
+    disengagements: int
+    mean_speed_mps: float
+    training_episodes: int | None = None
+    training_m: float | None = None
+    training_min: float | None = None
+
+    @property
+    def meters_per_disengagement(self) -> float | None:
+        """The headline figure; None when the safety driver never took over."""
+        return self.distance_m / self.disengagements if self.disengagements else None
+
+
+# Kendall 2018, Table I: a real car on a 250 m road; their metres per disengagement are of a longer drive than one lap.
+PAPER = (
+    ("Random policy", None, None, None, 7.35, 34),
+    ("Zero policy", None, None, None, 22.7, 11),
+    ("DDPG, pixels", 35, 298.8, 37, 143.2, 1),
+    ("DDPG, VAE", 11, 195.5, 15, None, 0),
+)
+
+
+def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
+    """Drive all three policies over the route, print Table I and write it to `config.out`."""
+    torch.set_num_threads(1)
+    actor, facts = load_actor(config.run / "actor.safetensors")
+    env = gymnasium.make(facts.env, road_seed=facts.road_seed, length_m=facts.length_m)
+    route = LatentState(env, load_encoder(config.run / "vae.safetensors"))
+    rng = np.random.default_rng(config.seed)
+    size = facts.action_size
+
+    def learned(obs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return actor(torch.from_numpy(obs)[None])[0].numpy()
+
+    rows = [
+        drive_route(route, "Random policy", lambda obs: rng.uniform(-1, 1, size).astype(np.float32), {}),
+        drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32), {}),
+        drive_route(route, "DDPG, VAE", learned, read_training(config.run / "episodes.csv", facts.period_s)),
+    ]
+    route.close()
+    console.print(table1(rows))
+    _write(config.out, rows)
+    return rows
+
+
+def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: dict[str, float]) -> Row:
+    """Drive the whole route once; after a disengagement the car is put back in the lane where it left it.
+
+    A car that has not come to the end after three times the route's time limit is taken off the road.
+    """
+    obs, info = env.reset(seed=0)
+    disengagements, steps, attempts, over = 0, 0, 0, False
+    while not over:
+        obs, _, terminated, truncated, info = env.step(policy(obs))
+        steps += 1
+        if terminated:
+            disengagements += 1
+            obs, info = env.reset(options={"distance_m": info["distance_m"]})
+        attempts += truncated
+        over = info["finished"] or attempts == 3
+    seconds = steps / env.metadata["render_fps"]
+    distance = float(info["distance_m"])
+    return Row(name, distance, disengagements, distance / seconds, **training)
+
+
+def read_training(path: Path, period_s: float) -> dict[str, float]:
+    """Episodes, metres and minutes of driving until the snapshot that was kept, from `episodes.csv`."""
+    try:
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["kind"] == "train"]
+        return {
+            "training_episodes": len(rows),
+            "training_m": sum(float(row["distance_m"]) for row in rows),
+            "training_min": sum(int(row["steps"]) for row in rows) * period_s / 60,
+        }
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as the episodes of a training run ({error})") from error
+
+
+def table1(rows: list[Row]) -> Table:
+    """This run beside the paper, for a terminal."""
+    table = Table(title="Table I", caption="paper: Kendall et al. 2018, a real car; minutes are minutes of driving here")
+    for heading in ("", "episodes", "metres", "minutes", "m per disengagement", "disengagements"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for row in rows:
+        trained = (row.training_episodes, row.training_m, row.training_min)
+        table.add_row(*map(cell, (row.policy, *trained, row.meters_per_disengagement, row.disengagements)))
+    table.add_section()
+    for name, *figures in PAPER:
+        table.add_row(f"paper: {name}", *map(cell, figures), style="dim")
+    return table
+
+
+def cell(value: str | float | None) -> str:
+    """A figure as it stands in the table."""
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
+    os.replace(part, path)

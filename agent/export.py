@@ -1,0 +1,116 @@
+"""`lapwing export`: encoder and actor as one ONNX graph from camera image and state vector to action."""
+
+import logging
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from agent.checkpoint import PolicyFacts, load_actor
+from deploy.policy_spec import PolicySpec
+from perception.encoders import load_encoder
+
+OPSET = 20
+PARITY = 1e-4  # largest difference from torch, in action units
+METADATA_KEY = "lapwing"
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write the policy of a run as one ONNX file that the car can use."""
+
+    run: Path = Path("runs/demo/train")  # folder that `lapwing train` wrote
+    out: Path = Path("runs/demo/policy.onnx")  # file to write
+    frames: int = 64  # random inputs on which ONNX must agree with torch within 1e-4
+
+
+class ExportError(RuntimeError):
+    """The exported graph does not compute what torch computes; nothing was written."""
+
+    exit_code = 2
+
+
+class CameraPolicy(nn.Module):
+    """action = μ(mean of q(z | image), state)."""
+
+    def __init__(self, encoder: nn.Module, actor: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.actor = encoder, actor
+
+    def forward(self, image: Tensor, state: Tensor) -> Tensor:
+        """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) float32 in [-1, 1]."""
+        mu, _ = self.encoder.encode(image)
+        return self.actor(torch.cat([mu, state], dim=-1))
+
+
+def export(config: ExportConfig, console: Console) -> float:
+    """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
+    actor, facts = load_actor(config.run / "actor.safetensors")
+    encoder = load_encoder(config.run / "vae.safetensors")
+    policy = CameraPolicy(encoder, actor).eval()
+    model = to_onnx(policy, policy_spec(facts))
+    difference = parity(model.SerializeToString(), policy, facts, config.frames)
+    if not difference <= PARITY:
+        raise ExportError(f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}")
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    part = config.out.with_name(config.out.name + ".part")
+    onnx.save(model, part)
+    os.replace(part, config.out)
+    console.print(f"wrote {config.out}, within {difference:.1e} of torch on {config.frames} random inputs")
+    return difference
+
+
+def policy_spec(facts: PolicyFacts) -> PolicySpec:
+    """What the car must know of the policy."""
+    same = ("run", "image_height", "image_width", "period_s", "top_speed_mps", "max_steering_rad")
+    return PolicySpec(
+        lapwing=version("lapwing"),
+        max_steering_rate_radps=facts.max_steering_rate_radps,
+        history=facts.history,
+        **{name: getattr(facts, name) for name in same},
+    )
+
+
+def example(spec: PolicySpec | PolicyFacts, batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random inputs of the policy's shape: image (batch, H, W, 3) uint8, state (batch, S) float32."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, spec.image_height, spec.image_width, 3)
+    image = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return image, torch.rand(batch, 2 + 2 * spec.history, generator=generator) * 2 - 1
+
+
+def to_onnx(policy: CameraPolicy, spec: PolicySpec) -> onnx.ModelProto:
+    """Trace the policy for any batch size and attach its spec."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.onnx.export(
+        policy,
+        example(spec, batch=2),
+        input_names=["image", "state"],
+        output_names=["action"],
+        dynamic_shapes={"image": {0: batch}, "state": {0: batch}},
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {METADATA_KEY: msgspec.json.encode(spec).decode()})
+    onnx.checker.check_model(model)
+    return model
+
+
+def parity(model: bytes, policy: nn.Module, facts: PolicyFacts, frames: int) -> float:
+    """The largest absolute difference between onnxruntime's and torch's actions on random inputs."""
+    image, state = example(facts, frames)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (action,) = session.run(["action"], {"image": image.numpy(), "state": state.numpy()})
+    with torch.inference_mode():
+        return float(np.abs(policy(image, state).numpy() - action).max())

@@ -1,0 +1,81 @@
+"""The learner: owns the replay, updates whenever updates are due, and publishes the actor's weights."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from agent.algorithms.ddpg import DDPG
+from agent.channel import LearnerEnd
+from agent.checkpoint import flat_weights
+from agent.ratio import Ratio
+from agent.replay import Batch, Replay
+from deploy.wire import EpisodeReport, Experience, Weights
+
+PUBLISH_EVERY = 20  # updates
+IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
+
+Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
+
+
+class Learner:
+    """One algorithm fed by any number of actors; `run` returns when the judge of the reports has seen enough."""
+
+    def __init__(self, algorithm: DDPG, replay: Replay, ratio: Ratio, line: LearnerEnd) -> None:
+        self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
+        self.updates = self.episodes = self.version = 0
+        self.scalars: dict[str, torch.Tensor] = {}
+        self.began = time.monotonic()
+
+    def run(self, judge: Judge) -> None:
+        """Learn until `judge(report, weights that drove it or None)` returns True for an episode."""
+        self.publish()
+        over = False
+        while not over:
+            due = self.ratio.due(self.replay.inserted, self.episodes) - self.updates
+            over = self._listen(judge, wait_ms=0 if due > 0 else IDLE_MS)
+            if due > 0:
+                self._update()
+            else:
+                self.publish()
+
+    def stop(self) -> None:
+        """Tell every actor that training is over."""
+        self.publish(stop=True)
+
+    def _listen(self, judge: Judge, wait_ms: int) -> bool:
+        for message, arrays in self.line.receive(wait_ms):
+            if isinstance(message, Experience):
+                self._insert(*arrays)
+                continue
+            self.episodes += message.kind == "train"
+            if judge(message, arrays[0] if arrays else None):
+                return True
+        return False
+
+    def _insert(
+        self, obs: np.ndarray, action: np.ndarray, reward: np.ndarray, terminated: np.ndarray, next_obs: np.ndarray
+    ) -> None:
+        """Store transitions; the discount is 0 where the episode terminated and γ elsewhere, time-outs included."""
+        discount = np.where(terminated, 0.0, self.algorithm.config.gamma).astype(np.float32)
+        columns = (obs, action, reward, discount, next_obs)
+        self.replay.add(Batch(*(torch.from_numpy(np.array(column)) for column in columns)))
+
+    def _update(self) -> None:
+        self.scalars = self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
+        self.updates += 1
+        if self.updates % PUBLISH_EVERY == 0:
+            self.publish()
+
+    def publish(self, stop: bool = False) -> None:
+        """Send the newest weights to all actors, with what they have grown from."""
+        self.version += 1
+        header = Weights(
+            version=self.version,
+            updates=self.updates,
+            transitions=self.replay.inserted,
+            episodes=self.episodes,
+            stop=stop,
+        )
+        self.line.publish(header, flat_weights(self.algorithm.actor).numpy())

@@ -1,0 +1,19 @@
+"""How much the learner learns from how much driving: the bound that both sides keep to."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Updates that are due after so much experience.
+
+    The learner goes on while updates are due, also while the car drives; after an episode the actor waits for them,
+    as the car in Kendall 2018 learned while its driver put it back (250 updates).
+    """
+
+    per_episode: float = 500.0  # updates for every finished episode; Kendall 2018 has 250
+    per_step: float = 1.0  # updates for every transition on top of that
+
+    def due(self, transitions: int, episodes: int) -> int:
+        """Return how many updates all of this experience is worth."""
+        return int(self.per_episode * episodes + self.per_step * transitions)

@@ -1,0 +1,26 @@
+"""What the critic learns from, and how target networks follow; pure functions on tensors."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def td_target(
+    reward: Float[Tensor, " batch"], discount: Float[Tensor, " batch"], next_value: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """One-step bootstrapped return, y = r + γ(1−d)·Q'(s', μ'(s')) (Lillicrap 2015, eq. 5).
+
+    discount is γ where the episode goes on or ran out of time, 0 where it terminated.
+    """
+    return reward + discount * next_value
+
+
+@torch.no_grad()
+def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """Let the target follow, θ' ← τθ + (1−τ)θ' (Lillicrap 2015, algorithm 1)."""
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Return the module with gradients switched off."""
+    return module.requires_grad_(False)

@@ -1,0 +1,220 @@
+"""`lapwing train`: one actor process drives, this process learns, until the policy drives the whole route."""
+
+import csv
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import gymnasium
+import msgspec
+import numpy as np
+import torch
+import zmq
+from rich.console import Console
+from rich.status import Status
+
+from agent.actor import Driver, LearnerGone
+from agent.algorithms.ddpg import DDPG, DDPGConfig
+from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
+from agent.checkpoint import PolicyFacts, load_flat_weights, save_actor
+from agent.latent import HISTORY, LatentState
+from agent.learner import Learner
+from agent.networks import Actor
+from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
+from agent.ratio import Ratio
+from agent.replay import Replay
+from deploy.wire import EpisodeReport
+from perception.encoders import load_encoder
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Learn to drive a route by asynchronous DDPG."""
+
+    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
+    out: Path = Path("runs/demo/train")  # folder that the run is written to
+    env: str = "sim:LaneFollowing-v0"  # Gymnasium id
+    road_seed: int = 0  # which road
+    length_m: float = 250.0  # of the route, metres; Kendall 2018
+    seed: int = 0  # of weights, noise and sampling
+    max_episodes: int = 150  # training episodes before giving up
+    passes: int = 3  # tests in a row that must drive the whole route
+    replay_capacity: int = 100_000  # transitions
+    ratio: Ratio = Ratio()
+    noise: OrnsteinUhlenbeckConfig = OrnsteinUhlenbeckConfig()
+    ddpg: DDPGConfig = DDPGConfig()
+
+
+@dataclass
+class Progress:
+    """What training has come to, and when it may stop."""
+
+    passes_wanted: int
+    max_episodes: int
+    passes: int = 0
+    best_m: float = -1.0
+    train: list[EpisodeReport] = field(default_factory=list)
+    tests: list[EpisodeReport] = field(default_factory=list)
+
+    def add(self, report: EpisodeReport) -> bool:
+        """Count an episode; return True when it is a test that no earlier one outdid."""
+        if report.kind == "train":
+            self.train.append(report)
+            return False
+        self.tests.append(report)
+        self.passes = self.passes + 1 if report.finished else 0
+        best = report.distance_m >= self.best_m or report.finished
+        self.best_m = max(self.best_m, report.distance_m)
+        return best
+
+    @property
+    def solved(self) -> bool:
+        """True once enough tests in a row drove the whole route."""
+        return self.passes >= self.passes_wanted
+
+    @property
+    def over(self) -> bool:
+        """True when training ends, solved or not."""
+        return self.solved or len(self.tests) >= self.max_episodes
+
+
+def train(config: TrainConfig, console: Console) -> Progress:
+    """Train until solved or out of episodes; writes config.json, vae.safetensors, episodes.csv and actor.safetensors."""
+    torch.set_num_threads(1)
+    torch.manual_seed(config.seed)
+    encoder = load_encoder(config.encoder)
+    env = make_env(config, encoder)
+    facts = gather_facts(config, env)
+    env.close()
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
+    shutil.copyfile(config.encoder, config.out / "vae.safetensors")
+    progress = Progress(config.passes, config.max_episodes)
+    with _line() as (line, addresses), _actor_process(config, addresses):
+        _learn(config, facts, line, progress, console)
+    return progress
+
+
+def make_env(config: TrainConfig, encoder: torch.nn.Module) -> LatentState:
+    """The route to learn, seen through the encoder."""
+    env = gymnasium.make(config.env, road_seed=config.road_seed, length_m=config.length_m)
+    return LatentState(env, encoder)
+
+
+def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
+    """What the policy will be trained for, read off the environment."""
+    vehicle = env.get_wrapper_attr("vehicle")
+    height, width, _ = env.env.observation_space["image"].shape
+    return PolicyFacts(
+        run=config.out.name,
+        env=config.env,
+        road_seed=config.road_seed,
+        length_m=config.length_m,
+        obs_size=env.observation_space.shape[0],
+        action_size=env.action_space.shape[0],
+        hidden=config.ddpg.hidden,
+        history=HISTORY,
+        period_s=1 / env.metadata["render_fps"],
+        image_height=height,
+        image_width=width,
+        top_speed_mps=vehicle.top_speed_mps,
+        max_steering_rad=vehicle.max_steering_rad,
+        max_steering_rate_radps=vehicle.max_steering_rate_radps,
+    )
+
+
+def _learn(
+    config: TrainConfig, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console
+) -> None:
+    """Be the learner until training is over."""
+    algorithm = DDPG(config.ddpg, facts.obs_size, facts.action_size)
+    generator = torch.Generator().manual_seed(config.seed)
+    replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
+    learner = Learner(algorithm, replay, config.ratio, line)
+    snapshot = Actor(facts.obs_size, facts.action_size, facts.hidden)
+    with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
+
+        def judge(report: EpisodeReport, weights: np.ndarray | None) -> bool:
+            if progress.add(report):
+                load_flat_weights(snapshot, torch.from_numpy(weights.copy()))
+                save_actor(config.out / "actor.safetensors", snapshot, facts)
+            write(report, learner.updates)
+            _tell(console, status, progress, learner)
+            return progress.over
+
+        learner.run(judge)
+        learner.stop()
+
+
+def _tell(console: Console, status: Status, progress: Progress, learner: Learner) -> None:
+    """Print a line per episode, and what the learner is doing now."""
+    seconds = time.monotonic() - learner.began
+    status.update(
+        f"episode {len(progress.train)}: {learner.updates} updates ({learner.updates / seconds:.0f}/s), "
+        f"{learner.replay.inserted} transitions"
+    )
+    if len(progress.tests) < len(progress.train):
+        return
+    trained, test = progress.train[-1], progress.tests[-1]
+    result = "whole route" if test.finished else test.disengagement or "out of time"
+    console.print(
+        f"episode {len(progress.train):3d}  trained {trained.distance_m:5.1f} m  test {test.distance_m:5.1f} m "
+        f"at {test.distance_m / test.steps * 36:4.1f} km/h  [{'green' if test.finished else 'yellow'}]{result}[/]  "
+        f"{learner.updates} updates  {seconds:.0f} s"
+    )
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Callable[[EpisodeReport, int], None]]:
+    """Writes a row per episode; whoever reads finds whole rows while training goes on."""
+    with path.open("w", newline="", buffering=1) as file:
+        writer = csv.writer(file)
+        writer.writerow([*EpisodeReport.__struct_fields__, "updates"])
+        yield lambda report, updates: writer.writerow([*msgspec.structs.astuple(report), updates])
+
+
+@contextmanager
+def _line() -> Iterator[tuple[LearnerEnd, Addresses]]:
+    """The learner's sockets, in a folder that goes with them."""
+    with tempfile.TemporaryDirectory(prefix="lapwing-") as folder, zmq.Context() as context:
+        addresses = local_addresses(folder)
+        line = LearnerEnd(context, addresses)
+        try:
+            yield line, addresses
+        finally:
+            line.close()
+
+
+@contextmanager
+def _actor_process(config: TrainConfig, addresses: Addresses) -> Iterator[None]:
+    """The actor in a process of its own, which ends with this block."""
+    process = get_context("spawn").Process(target=_drive, args=(config, addresses), name="actor", daemon=True)
+    process.start()
+    try:
+        yield
+        process.join(timeout=5)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _drive(config: TrainConfig, addresses: Addresses) -> None:
+    """Be the actor process: drive until training is over or the learner is gone."""
+    torch.set_num_threads(1)
+    env = make_env(config, load_encoder(config.encoder))
+    actor = Actor(env.observation_space.shape[0], env.action_space.shape[0], config.ddpg.hidden)
+    noise = OrnsteinUhlenbeck(config.noise, env.action_space.shape[0], np.random.default_rng(config.seed))
+    with zmq.Context() as context:
+        line = ActorEnd(context, addresses)
+        try:
+            Driver(env, actor, noise, config.ratio, line).run(config.seed)
+        except (LearnerGone, KeyboardInterrupt):
+            pass
+        finally:
+            line.close()
+            env.close()

@@ -1,0 +1,132 @@
+"""The car's side of the policy server: ask for an action, wait no longer than the deadline, trust nothing."""
+
+import math
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Self
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from deploy.sockets import connect
+from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, WireError, pack, unpack
+
+ASK_AGAIN_S = 0.25  # a hello may have reached a server that was just killed
+
+
+class ServerError(Exception):
+    """Nobody at the address serves a policy."""
+
+    exit_code = 2
+
+
+class PolicyClient:
+    """Speaks with one policy server and finds it again by itself when it was restarted.
+
+    `dropped` counts the replies that were not good enough to drive by; `fault` tells what the server did
+    instead of giving the action that was asked for last.
+    """
+
+    def __init__(self, context: zmq.Context, address: str):
+        self.dropped: Counter[str] = Counter()
+        self.fault = ""
+        self._address = address
+        self._policy_id = ""
+        self._socket = connect(context, zmq.DEALER, address)
+
+    def hello(self, timeout_s: float) -> PolicyInfo:
+        """Ask who serves; only that policy's actions are accepted from then on.
+
+        Raises ServerError if nobody answers in time, or somebody does who does not speak our protocol.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while (now_s := time.monotonic()) < deadline_s:
+            again_s = min(now_s + ASK_AGAIN_S, deadline_s)
+            if self._send(pack(Hello()), again_s) and (info := self._introduction(again_s)):
+                self._policy_id = info.policy_id
+                return info
+        raise ServerError(
+            f"no policy server answered at {self._address} within {timeout_s:g} s; "
+            "start one with `lapwing serve`"
+        )
+
+    def act(
+        self,
+        seq: int,
+        image: NDArray[np.uint8],
+        state: NDArray[np.float32],
+        captured_at_s: float,
+        deadline_s: float,
+    ) -> Action | None:
+        """The action for this frame, or None if no valid one arrived until `deadline_s` (monotonic).
+
+        image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: a number of this frame's own.
+        """
+        request = Act(seq, captured_at_s)
+        self.fault = "silent"
+        if not self._send(pack(request, state, image), deadline_s):
+            return None
+        while self._ready(zmq.POLLIN, deadline_s):
+            reply = self._receive()
+            if isinstance(reply, Action) and self._is_valid(reply, request):
+                return reply
+            if isinstance(reply, Refusal) and reply.seq == seq:
+                return self._drop(reply.code, f"refusing: {reply.reason}")
+        return None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ready(self, event: int, deadline_s: float) -> bool:
+        """Whether the socket gets ready in time; not if this process itself was held up until too late."""
+        wait_ms = math.ceil((deadline_s - time.monotonic()) * 1e3)
+        return wait_ms > 0 and self._socket.poll(wait_ms, event) != 0 and time.monotonic() < deadline_s
+
+    def _send(self, frames: list[bytes | memoryview], deadline_s: float) -> bool:
+        """Whether there was a connection to send these frames to."""
+        while self._ready(zmq.POLLOUT, deadline_s):
+            with suppress(zmq.Again):  # the connection was lost between the two calls
+                self._socket.send_multipart(frames, zmq.NOBLOCK)
+                return True
+        return False
+
+    def _receive(self) -> Any:
+        """The next reply, which has arrived; None if it is not one of ours."""
+        try:
+            return unpack(self._socket.recv_multipart(zmq.NOBLOCK), PolicyInfo | Action | Refusal)[0]
+        except WireError as error:
+            return self._drop("malformed", f"sending what we cannot read ({error})")
+
+    def _introduction(self, deadline_s: float) -> PolicyInfo | None:
+        while self._ready(zmq.POLLIN, deadline_s):
+            reply = self._receive()
+            if isinstance(reply, PolicyInfo):
+                return reply
+            if isinstance(reply, Refusal):
+                self._drop(reply.code, f"refusing our hello ({reply.reason})")
+            if not isinstance(reply, Action):
+                raise ServerError(f"policy server at {self._address} is {self.fault}")
+        return None
+
+    def _is_valid(self, reply: Action, request: Act) -> bool:
+        if (reply.seq, reply.captured_at_s) != (request.seq, request.captured_at_s):
+            self._drop("stale", f"late: it answered frame {reply.seq}, not {request.seq}")
+        elif reply.policy_id != self._policy_id:
+            self._drop("foreign", f"serving another policy ({reply.policy_id}, not {self._policy_id})")
+        elif not all(math.isfinite(a) and -1 <= a <= 1 for a in reply.action):
+            self._drop("invalid", f"answering {reply.action}, outside [-1, 1]")
+        else:
+            return True
+        return False
+
+    def _drop(self, why: str, fault: str) -> None:
+        self.dropped[why] += 1
+        self.fault = fault

@@ -1,0 +1,49 @@
+"""Keeping a control loop in time."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class RateKeeper:
+    """Wakes its caller at start + tick · period on the monotonic clock.
+
+    Ticks that are missed are skipped, never caught up with: two ticks are at least half a period apart.
+    """
+
+    def __init__(
+        self,
+        period_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self.tick = 0  # number of the present tick, skipped ones counted
+        self.skipped = 0  # ticks missed so far
+        self.now = clock
+        self.started_at_s = clock()
+        self._period_s = period_s
+        self._sleep = sleep
+
+    def wait(self) -> float:
+        """Sleep until the next tick is due; return how late the caller was woken, in seconds."""
+        nearest = round((self.now() - self.started_at_s) / self._period_s)
+        self.skipped += max(nearest - (self.tick + 1), 0)
+        self.tick = max(nearest, self.tick + 1)
+        due_s = self.started_at_s + self.tick * self._period_s
+        if (remaining_s := due_s - self.now()) > 0:
+            self._sleep(remaining_s)
+        return max(self.now() - due_s, 0.0)
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Keep the garbage collector, which may pause for tens of milliseconds, out of a control loop."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()

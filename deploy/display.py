@@ -1,0 +1,66 @@
+"""What the driver's seat shows: a live line, and a sentence when the car stops or drives on."""
+
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from deploy.drive_log import DriveSummary, Entry
+
+REFRESH_TICKS = 2  # drawing the line takes about a millisecond
+
+
+class Display:
+    """Shows a drive on the terminal; without a terminal only the sentences are printed."""
+
+    def __init__(self, server: str, watchdog_s: float):
+        self._console = Console(soft_wrap=True, markup=False, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._server = server
+        self._watchdog_s = watchdog_s
+        self._stopped_at_s: float | None = None
+        self._under_way = False
+
+    def say(self, sentence: str) -> None:
+        self._console.print(sentence)
+
+    def show(self, entry: Entry, fault: str) -> None:
+        """Tell what this tick has changed; `fault` is what the server did instead of answering."""
+        self._announce(entry, fault)
+        self._live.update(Text(_line(entry)), refresh=entry.tick % REFRESH_TICKS == 0)
+
+    def conclude(self, summary: DriveSummary, where: str) -> None:
+        """Close with the figures of the drive."""
+        self._live.stop()
+        ending = "the whole route" if summary.succeeded else summary.disengagement or "ended before the route"
+        round_trip = f"round trip {summary.round_trip_p50_ms or 0:.1f} ms median"
+        self.say(
+            f"drove {summary.distance_m:.1f} m in {summary.minutes:.1f} min, "
+            f"{summary.disengagements} disengagements ({ending}); "
+            f"{round_trip}, {summary.missed_deadlines} deadlines missed, {summary.stops} stops; see {where}"
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def _announce(self, entry: Entry, fault: str) -> None:
+        if entry.guard == "stopped" and self._under_way and self._stopped_at_s is None:
+            self._stopped_at_s = entry.t_s
+            after_ms = self._watchdog_s * 1e3
+            self.say(f"policy server at {self._server} {fault} for {after_ms:.0f} ms: stopping")
+        if entry.guard == "driving":
+            if self._stopped_at_s is not None:
+                self.say(f"server is back after {entry.t_s - self._stopped_at_s:.1f} s: driving on")
+            self._stopped_at_s, self._under_way = None, True
+
+
+def _line(entry: Entry) -> str:
+    metres = f"{entry.truth.distance_m:6.1f} m  " if entry.truth else ""
+    round_trip = "no answer" if entry.round_trip_ms is None else f"{entry.round_trip_ms:5.1f} ms"
+    speed_kmh = entry.speed_mps * 3.6
+    return f"{entry.guard:8}{entry.t_s:6.1f} s  {metres}{speed_kmh:4.1f} km/h  round trip {round_trip}"

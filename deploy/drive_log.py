@@ -1,0 +1,140 @@
+"""What happened on a drive: a line for every tick, and the summary that is worked out from the lines."""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from deploy.safety import State
+from deploy.vehicles import Truth
+
+LATE_MS = 10.0  # a tick that starts later counts as late; a tenth of the control period
+
+
+class LogError(Exception):
+    """A drive log is missing or damaged."""
+
+    exit_code = 2
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One control period; a line of drive.jsonl."""
+
+    tick: int  # ticks that were missed have no line
+    t_s: float  # when the camera image was taken, since the start
+    state: list[float]  # the state vector the policy saw
+    speed_mps: float
+    steering_rad: float
+    action: tuple[float, float] | None  # the policy's answer, None if none arrived in time
+    sent: tuple[float, float]  # what the motors really received
+    round_trip_ms: float | None  # from the question to the answer
+    inference_ms: float | None  # the part of it that the network took
+    lateness_ms: float  # how late the tick started
+    guard: State
+    truth: Truth | None  # None on a real car
+
+
+class DriveSummary(Struct, frozen=True, kw_only=True):
+    finished: bool  # the end of the route was reached
+    disengagement: str | None  # why the drive ended before
+    disengagements: int
+    distance_m: float
+    minutes: float
+    mean_speed_mps: float
+    ticks: int
+    skipped_ticks: int
+    late_ticks: int  # started more than 10 ms late
+    missed_deadlines: int  # ticks without a valid action in time
+    stops: int  # times the car was stopped for want of an action
+    round_trip_p50_ms: float | None
+    round_trip_p99_ms: float | None
+    round_trip_max_ms: float | None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.finished and self.disengagement is None
+
+
+class DriveLog:
+    """Writes drive.jsonl into a folder; complete under its name once closed, however the drive ended."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "drive.jsonl"
+        self._part = folder / "drive.jsonl.part"
+        self._file = self._part.open("wb", buffering=0)  # a crash loses nothing
+
+    def write(self, entry: Entry) -> None:
+        self._file.write(msgspec.json.encode(entry) + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
+        os.replace(self._part, self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_log(path: Path) -> list[Entry]:
+    """The lines of a drive.jsonl. Raises LogError if it is missing or damaged."""
+    try:
+        return msgspec.json.decode(b"[" + b",".join(path.read_bytes().splitlines()) + b"]", type=list[Entry])
+    except OSError as error:
+        raise LogError(f"drive log {path} cannot be read: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise LogError(f"drive log {path} is damaged: {error}") from error
+
+
+def summarize(entries: Sequence[Entry]) -> DriveSummary:
+    """The figures of a drive, worked out from its log alone."""
+    minutes, distance_m = _duration_s(entries) / 60, _distance_m(entries)
+    round_trips_ms = [e.round_trip_ms for e in entries if e.round_trip_ms is not None]
+    p50, p99, most = np.percentile(round_trips_ms, [50, 99, 100]).tolist() if round_trips_ms else [None] * 3
+    truth = entries[-1].truth if entries else None
+    disengagement = truth.disengagement if truth else None
+    return DriveSummary(
+        finished=truth is not None and truth.finished,
+        disengagement=disengagement,
+        disengagements=int(disengagement is not None),
+        distance_m=distance_m,
+        minutes=minutes,
+        mean_speed_mps=distance_m / (60 * minutes) if minutes else 0.0,
+        ticks=len(entries),
+        skipped_ticks=entries[-1].tick - entries[0].tick + 1 - len(entries) if entries else 0,
+        late_ticks=sum(e.lateness_ms > LATE_MS for e in entries),
+        missed_deadlines=sum(e.action is None for e in entries),
+        stops=_stops(entries),
+        round_trip_p50_ms=p50,
+        round_trip_p99_ms=p99,
+        round_trip_max_ms=most,
+    )
+
+
+def write_summary(folder: Path, summary: DriveSummary) -> None:
+    """Write drive.json beside the log."""
+    part = folder / "drive.json.part"
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(summary)))
+    os.replace(part, folder / "drive.json")
+
+
+def _duration_s(entries: Sequence[Entry]) -> float:
+    return entries[-1].t_s - entries[0].t_s if entries else 0.0
+
+
+def _distance_m(entries: Sequence[Entry]) -> float:
+    """Along the lane where the truth is known, else what the measured speed adds up to (trapezoids)."""
+    if entries and entries[0].truth and entries[-1].truth:
+        return entries[-1].truth.distance_m - entries[0].truth.distance_m
+    return float(np.trapezoid([e.speed_mps for e in entries], [e.t_s for e in entries]))
+
+
+def _stops(entries: Sequence[Entry]) -> int:
+    return sum(now.guard == "stopped" != before.guard for before, now in pairwise(entries))

@@ -1,0 +1,106 @@
+"""ZeroMQ sockets with the options a control loop needs; libzmq's defaults wait, queue and linger too long."""
+
+import errno
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import zmq
+
+from deploy.wire import MAX_ARRAY_BYTES
+
+OPTIONS = {
+    zmq.LINGER: 100,  # ms that closing waits for a last message to leave (default: for ever)
+    zmq.IMMEDIATE: 1,  # queue only for peers that are there (default: also for dead ones)
+    zmq.RECONNECT_IVL: 20,  # ms between attempts to find a restarted peer (default 100)
+    zmq.HANDSHAKE_IVL: 1000,  # ms until a peer that says nothing is dropped (default 30 s)
+    zmq.HEARTBEAT_IVL: 500,  # ms (default off)
+    zmq.HEARTBEAT_TIMEOUT: 2000,  # ms of silence until a peer counts as dead; a loaded machine needs some
+    zmq.HEARTBEAT_TTL: 2000,  # ms, the same as the peer is told
+    zmq.MAXMSGSIZE: MAX_ARRAY_BYTES,  # bytes a frame (default unlimited)
+}
+
+
+class AddressError(Exception):
+    """A socket cannot be bound or connected to the address asked for."""
+
+    exit_code = 2
+
+
+def bind(context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4) -> zmq.Socket:
+    """A socket that listens on tcp://127.0.0.1:port (port 0: any free one) or ipc:///path.
+
+    queue: messages that wait for each peer before more are dropped or block. Raises AddressError.
+    """
+    _check(address, lowest_port=0)
+    _refuse_beyond_loopback(address)
+    socket = _socket(context, kind, queue)
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise AddressError(_explain(address, error)) from error
+    return socket
+
+
+def connect(context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4) -> zmq.Socket:
+    """A socket that finds its peer at `address`, now or later, and again when it was restarted.
+
+    queue: as for `bind`. Raises AddressError for an address that can never be reached.
+    """
+    _check(address, lowest_port=1)
+    socket = _socket(context, kind, queue)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise AddressError(_explain(address, error)) from error
+    return socket
+
+
+def drain(socket: zmq.Socket, limit: int = 256) -> Iterator[list[bytes]]:
+    """The messages that have arrived by now, oldest first, without waiting; at most `limit`."""
+    for _ in range(limit):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socket:
+    socket = context.socket(kind)
+    socket.set_hwm(queue)
+    for option, value in OPTIONS.items():
+        socket.setsockopt(option, value)
+    return socket
+
+
+def _check(address: str, lowest_port: int) -> None:
+    """Refuse what libzmq would take for something else: it reads port 99999 as 34463."""
+    url = urlsplit(address)
+    try:
+        port = lowest_port - 1 if url.port is None else url.port
+        usable = url.scheme == "ipc" or (url.scheme == "tcp" and url.hostname and port >= lowest_port)
+    except ValueError:  # the port is no number from 0 to 65535
+        usable = False
+    if not usable:
+        raise AddressError(f"address {address} cannot be used; expected tcp://HOST:PORT or ipc:///PATH")
+
+
+def _refuse_beyond_loopback(address: str) -> None:
+    url = urlsplit(address)
+    if url.scheme == "tcp" and not _is_loopback(url.hostname or ""):
+        raise AddressError(f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def _explain(address: str, error: zmq.ZMQError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"address {address} is already in use; choose another with --bind"
+    return f"address {address} cannot be used: {error.strerror}"

@@ -1,0 +1,76 @@
+"""Vehicles that a policy can drive: what each of them promises, and the table of those we have.
+
+A new vehicle is one new file and one line in `VEHICLES`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.safety import Command
+
+# Name on the command line -> class, called with the route (road_seed, length_m); a real car ignores those.
+VEHICLES = {"simulated": "deploy.vehicles.simulated:SimulatedCar"}
+
+
+@dataclass(frozen=True)
+class VehicleSpec:
+    """What a policy must have been trained for to drive this vehicle."""
+
+    image_height: int  # pixels
+    image_width: int  # pixels
+    top_speed_mps: float  # speed at set-point +1
+    max_steering_rad: float  # angle of the front wheels at steering +1 (left)
+    max_steering_rate_radps: float  # how fast the front wheels may turn
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only a simulated car knows of itself; a real one has None instead."""
+
+    x_m: float
+    y_m: float
+    yaw_rad: float
+    distance_m: float  # along the lane, from the start of the road
+    lateral_offset_m: float  # from the lane's centre, left positive
+    disengagement: str | None  # why a safety driver would have taken over, None while all is well
+    finished: bool  # the end of the route is reached
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the vehicle sees and measures at one moment."""
+
+    image: NDArray[np.uint8]  # (height, width, 3) RGB
+    speed_mps: float
+    steering_rad: float  # left positive
+    captured_at_s: float  # time.monotonic()
+    truth: Truth | None
+
+
+class Vehicle(Protocol):
+    """A car with a camera that comes to rest by itself when nobody commands it."""
+
+    @property
+    def spec(self) -> VehicleSpec: ...
+
+    def read(self) -> Frame:
+        """Take a camera image and the measurements that belong to it, now."""
+        ...
+
+    def send(self, command: Command) -> NDArray[np.float32]:
+        """Steer and drive until `command.expires_at_s`, then brake to rest unless a new command came.
+
+        Returns what the motors really received: (2,) steering and speed set-point in [-1, 1].
+        """
+        ...
+
+    def picture(self) -> NDArray[np.uint8]:
+        """A picture of the drive for the video, (height, width, 3) RGB."""
+        ...
+
+    def close(self) -> None:
+        """Bring the vehicle to rest and let go of it."""
+        ...

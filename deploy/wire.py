@@ -1,0 +1,184 @@
+"""The messages that travel between car and policy server, and between actors and learner.
+
+On the wire a message is one ZeroMQ multipart: a msgpack header (protocol version, the message, dtype and
+shape of each array), then each array as a raw frame, which is read in place. Nothing that arrives is run.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from deploy.policy_spec import PolicySpec
+
+VERSION = 1
+MAX_HEADER_BYTES = 64 * 1024
+MAX_ARRAY_BYTES = 32 * 1024 * 1024  # a camera frame is 12 KB, the weights of a large agent 4 MB
+
+Dtype = Literal["|u1", "<f4", "<i8", "|b1"]
+Length = Annotated[int, Meta(ge=0, le=MAX_ARRAY_BYTES)]
+Shape = Annotated[tuple[Length, ...], Meta(max_length=8)]
+Number = Annotated[int, Meta(ge=0)]
+Array = NDArray[Any]
+
+
+class WireError(ValueError):
+    """What arrived is not a message of ours; `reason` says in one word what is wrong with it."""
+
+    def __init__(self, reason: Literal["header", "version", "message", "frames", "array"], detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
+    """Base of all messages; the tag that tells them apart is the lower-case class name."""
+
+
+class Hello(Message, frozen=True):
+    """Car to server: which policy do you serve?"""
+
+
+class PolicyInfo(Message, frozen=True):
+    """Server to car, the answer to Hello."""
+
+    spec: PolicySpec
+    policy_id: str
+
+
+class Act(Message, frozen=True):
+    """Car to server. Arrays: state (S,) float32, image (H, W, 3) uint8 RGB."""
+
+    seq: Number
+    captured_at_s: float  # on the car's clock; the server only echoes it
+
+
+class Action(Message, frozen=True):
+    """Server to car, the answer to Act."""
+
+    seq: Number
+    captured_at_s: float
+    action: tuple[float, float]  # steering and speed set-point in [-1, 1]
+    policy_id: str
+    inference_s: float
+
+
+class Refusal(Message, frozen=True):
+    """Server to car: this request gets no action, and why."""
+
+    seq: Number | None  # None if the request could not even be read
+    code: Literal["superseded", "malformed", "mismatch", "invalid"]
+    reason: str
+
+
+class Experience(Message, frozen=True):
+    """Actor to learner: consecutive transitions of one episode, in the arrays."""
+
+    episode: Number
+    first: Number  # step counter of the first transition
+    actor: Number
+
+
+class EpisodeReport(Message, frozen=True):
+    """Actor to learner: how an episode ended. Arrays: none, or the (N,) float32 weights that drove it."""
+
+    actor: Number
+    episode: Number
+    kind: Literal["train", "test"]
+    steps: Number
+    distance_m: float
+    reward: float
+    disengagement: str | None
+    finished: bool
+    version: int  # of the weights that drove
+    wall_s: float
+
+
+class Weights(Message, frozen=True):
+    """Learner to actors. Array: all weights of the actor, (N,) float32."""
+
+    version: int
+    updates: Number
+    transitions: Number
+    episodes: Number
+    stop: bool  # training is over
+
+
+class ArrayHeader(Struct, frozen=True, array_like=True):
+    dtype: Dtype
+    shape: Shape
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class Header(Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    message: msgspec.Raw
+    arrays: tuple[ArrayHeader, ...]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@lru_cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)
+
+
+def pack(message: Message, *arrays: Array) -> list[bytes | memoryview]:
+    """The frames of a message: its header, then each array's buffer, uncopied if contiguous.
+
+    Raises WireError for an array whose dtype is not one of uint8, float32, int64, bool (little-endian).
+    """
+    headers = tuple(_array_header(array) for array in arrays)
+    header = Header(VERSION, msgspec.Raw(_encode(message)), headers)
+    return [_encode(header), *(np.ravel(array).view(np.uint8).data for array in arrays)]
+
+
+def unpack(frames: Sequence[bytes | memoryview], kind: Any) -> tuple[Any, list[Array]]:
+    """The message in `frames`, which must be of `kind` (a Message type or a union of them), and its arrays.
+
+    The arrays are read-only views of the frames. Raises WireError, and nothing else, for what is malformed.
+    """
+    if not frames or len(frames[0]) > MAX_HEADER_BYTES:
+        raise WireError("header", f"expected a header of at most {MAX_HEADER_BYTES} bytes")
+    header: Header = _decode(frames[0], Header, "header")
+    if header.version != VERSION:
+        raise WireError("version", f"protocol version {header.version}, expected {VERSION}")
+    if len(frames) != 1 + len(header.arrays):
+        raise WireError("frames", f"{len(frames) - 1} array frames, expected {len(header.arrays)}")
+    message = _decode(header.message, kind, "message")
+    return message, [_array(a, frame) for a, frame in zip(header.arrays, frames[1:], strict=True)]
+
+
+def _decode(data: Any, kind: Any, reason: Literal["header", "message"]) -> Any:
+    try:
+        return _decoder(kind).decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(reason, str(error)) from error
+
+
+def _array_header(array: Array) -> ArrayHeader:
+    try:
+        return msgspec.convert((array.dtype.str, array.shape), ArrayHeader)
+    except msgspec.ValidationError as error:
+        raise WireError("array", f"cannot send {array.dtype} {array.shape}: {error}") from error
+
+
+def _array(header: ArrayHeader, frame: bytes | memoryview) -> Array:
+    if header.size_bytes > MAX_ARRAY_BYTES:
+        raise WireError("array", f"{header.size_bytes} bytes, expected at most {MAX_ARRAY_BYTES}")
+    if header.size_bytes != len(frame):
+        raise WireError("array", f"{len(frame)} bytes, expected {header.size_bytes} for shape {header.shape}")
+    array = np.frombuffer(frame, np.uint8)
+    if header.dtype == "|b1" and array.max(initial=0) > 1:
+        raise WireError("array", "a bool is neither 0 nor 1")
+    array = array.view(header.dtype).reshape(header.shape)
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,151 @@
+"""The command line, one function per command; each imports its room only when it is called."""
+
+import contextlib
+import io
+import sys
+from typing import Any
+
+# ruff: noqa: T201, PLC0415 (a command line prints, and loads nothing that it does not use)
+
+
+def record(arguments: list[str]) -> None:
+    """Record random episodes on procedural roads, for the VAE."""
+    from perception.episodes import RecordConfig, record
+
+    record(_parse(RecordConfig, "record", arguments))
+
+
+def pretrain(arguments: list[str]) -> None:
+    """Train the VAE on recorded episodes."""
+    from perception.pretrain import PretrainConfig, pretrain
+
+    pretrain(_parse(PretrainConfig, "pretrain", arguments))
+
+
+def train(arguments: list[str]) -> int:
+    """Learn to drive a route: one process drives, another learns."""
+    from rich.console import Console
+
+    from agent.train import TrainConfig, train
+
+    return 0 if train(_parse(TrainConfig, "train", arguments), Console()).solved else 1
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Compare random, zero and learned policy on the route: the paper's Table I."""
+    from rich.console import Console
+
+    from agent.evaluate import EvaluateConfig, evaluate
+
+    evaluate(_parse(EvaluateConfig, "evaluate", arguments), Console())
+
+
+def export(arguments: list[str]) -> None:
+    """Write encoder and actor as one ONNX file."""
+    from rich.console import Console
+
+    from agent.export import ExportConfig, export
+
+    export(_parse(ExportConfig, "export", arguments), Console())
+
+
+def serve(arguments: list[str]) -> None:
+    """Serve an ONNX policy over ZeroMQ."""
+    from deploy.server import ServeConfig, serve
+
+    serve(_parse(ServeConfig, "serve", arguments))
+
+
+def drive(arguments: list[str]) -> int:
+    """Drive a vehicle in real time with a served policy."""
+    from deploy.loop import DriveConfig, drive
+
+    return 0 if drive(_parse(DriveConfig, "drive", arguments)).succeeded else 1
+
+
+def report(arguments: list[str]) -> None:
+    """Gather a run's results in one self-contained HTML page."""
+    from rich.console import Console
+
+    from agent.report import ReportConfig, report
+
+    report(_parse(ReportConfig, "report", arguments), Console())
+
+
+def demo(arguments: list[str]) -> int:
+    """All of the above in a row: learn to drive from nothing, then drive 250 m."""
+    from rich.console import Console
+
+    from agent.demo import DemoConfig, demo
+
+    return 0 if demo(_parse(DemoConfig, "demo", arguments), Console()) else 1
+
+
+COMMANDS = {
+    command.__name__: command for command in (record, pretrain, train, evaluate, export, serve, drive, report, demo)
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Exit codes: 0 done, 1 not achieved, 2 bad input (one line says what), 130 interrupted."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if name not in COMMANDS:
+        return _complain(f"unknown command {name}; expected one of {', '.join(COMMANDS)}")
+    try:
+        return COMMANDS[name](rest) or 0
+    except KeyboardInterrupt:
+        print(f"lapwing {name}: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        return _complain(str(error))
+
+
+def _overview() -> str:
+    lines = [f"  {name:10}{command.__doc__}" for name, command in COMMANDS.items()]
+    usage = "usage: lapwing COMMAND [--help] [OPTIONS]\n\nLearn to drive a camera car in a day, or in minutes in simulation.\n"
+    return "\n".join([usage, *lines])
+
+
+def _complain(message: str) -> int:
+    """Say in one line what is wrong with the input."""
+    print("lapwing: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _parse(config: type, command: str, arguments: list[str]) -> Any:
+    """Turn options into the command's config; a mistake is said in one line instead of tyro's box."""
+    import tyro
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config, prog=f"lapwing {command}", description=COMMANDS[command].__doc__, args=arguments)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise UsageError(f"{_first_sentence(complaint.getvalue())}; see lapwing {command} --help") from end
+
+
+def _first_sentence(box: str) -> str:
+    """The text of tyro's error box down to its first rule."""
+    text = []
+    for line in box.splitlines()[1:]:
+        if "────" in line:
+            break
+        text.append(line.strip("│ "))
+    return " ".join(text)
+
+
+class UsageError(ValueError):
+    """An option is unknown, missing or of the wrong kind."""
+
+    exit_code = 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

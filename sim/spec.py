@@ -1,0 +1,55 @@
+"""What the world is made of, as data: the camera, the vehicle and the lane, in SI units (REP 103: x forward, y left, z up)."""
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """A pinhole camera fixed to the car, looking forward and down."""
+
+    width_px: int = 64
+    height_px: int = 64
+    fov_rad: float = math.radians(80)  # horizontal field of view
+    x_m: float = 0.7  # ahead of the car's centre, above the bonnet
+    height_m: float = 1.3  # above the road
+    pitch_rad: float = math.radians(20)  # downwards
+
+    @property
+    def focal_px(self) -> float:
+        """Focal length in pixels; pixels are square."""
+        return self.width_px / 2 / math.tan(self.fov_rad / 2)
+
+
+@dataclass(frozen=True)
+class VehicleSpec:
+    """A four-wheeled car with Ackermann steering and rear drive; its pose is the middle of the four wheels."""
+
+    name: str
+    wheelbase_m: float
+    track_m: float  # between the wheels of an axle
+    wheel_radius_m: float
+    length_m: float
+    width_m: float
+    height_m: float
+    mass_kg: float
+    tyre_friction: float  # Coulomb coefficient
+    top_speed_mps: float
+    max_acceleration_mps2: float
+    max_braking_mps2: float
+    max_steering_rad: float  # of the bicycle model's front wheel, either way
+    max_steering_rate_radps: float
+    camera: CameraSpec = field(default_factory=CameraSpec)
+
+
+@dataclass(frozen=True)
+class LaneSpec:
+    """A country road: lanes of one width, edge lines, and grass beside it."""
+
+    width_m: float = 3.0  # of one lane
+    lanes: int = 2  # the car keeps to the rightmost
+    min_radius_m: float = 14.0  # of the tightest bend
+    line_width_m: float = 0.15  # of a painted marking
+
+
+CONTROL_PERIOD_S = 0.1  # 10 Hz

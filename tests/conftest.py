@@ -1,0 +1,52 @@
+"""What holds for every test: it lets go of every socket and child process that it took."""
+
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from weakref import WeakSet
+
+import pytest
+import zmq
+from hypothesis import settings
+
+settings.register_profile("lapwing", deadline=None)  # a noisy machine is no failure
+settings.load_profile("lapwing")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks() -> Iterator[None]:
+    """Fail a test that leaves a ZeroMQ socket open or a child process behind."""
+    before = _children()
+    with pytest.MonkeyPatch.context() as patch:
+        opened = _watch_sockets(patch)
+        yield
+    sockets = [socket for socket in opened if not socket.closed]
+    for socket in sockets:
+        socket.close(linger=0)
+    processes = _children() - before
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    assert not sockets, "the test left ZeroMQ sockets open"
+    assert not processes, "the test left child processes behind"
+
+
+def _watch_sockets(patch: pytest.MonkeyPatch) -> WeakSet[zmq.Socket]:
+    """The sockets opened from now on."""
+    opened: WeakSet[zmq.Socket] = WeakSet()
+    initialise = zmq.Socket.__init__
+
+    def initialise_and_note(socket: zmq.Socket, *args: object, **options: object) -> None:
+        initialise(socket, *args, **options)
+        opened.add(socket)
+
+    patch.setattr(zmq.Socket, "__init__", initialise_and_note)
+    return opened
+
+
+def _children() -> set[int]:
+    """Ids of our child processes, without multiprocessing's own helper, which stays (Linux)."""
+    lists = Path("/proc/self/task").glob("*/children")
+    pids = {int(pid) for children in lists for pid in children.read_text().split()}
+    return pids - {resource_tracker._resource_tracker._pid}

@@ -1,0 +1,57 @@
+"""deploy/ needs neither torch nor gymnasium nor pybullet: a small computer on the car has none of them."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import zmq
+
+from deploy.client import PolicyClient
+from tests.deploy.policies import echo_policy
+
+ROOT = Path(__file__).parents[2]
+BLOCKED = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Blocker(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in {"torch", "gymnasium", "pybullet", "sim", "agent", "perception"}:
+            raise ImportError(f"{name} is not on the car")
+
+sys.meta_path.insert(0, Blocker())
+import deploy.server, deploy.loop, deploy.client
+"""
+SERVE = (
+    "import sys; from pathlib import Path; from deploy.server import *; "
+    "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"
+)
+
+
+def test_server_client_and_loop_import_without_torch_gymnasium_and_pybullet():
+    subprocess.run([sys.executable, "-c", BLOCKED], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_bare_robot_environment_serves_a_policy(tmp_path):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    python = venv / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{ROOT}[robot]"], check=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(venv)}))
+    assert not {"torch", "gymnasium", "pybullet"} & set(os.listdir(packages))
+    policy, address = echo_policy(tmp_path / "policy.onnx"), f"ipc://{tmp_path}/s"
+    with (
+        subprocess.Popen([python, "-c", SERVE, policy, address], cwd=tmp_path) as server,
+        zmq.Context() as context,
+        PolicyClient(context, address) as client,
+    ):
+        try:
+            assert client.hello(timeout_s=60).spec.run == "test"
+        finally:
+            server.terminate()
+            assert server.wait(10) == 0

@@ -1,0 +1,138 @@
+"""The policy server answers the newest frame, refuses the rest, and survives everything."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import zmq
+
+from deploy.policy import OnnxPolicy
+from deploy.policy_spec import PolicyError
+from deploy.server import PolicyServer, ServeConfig, serve
+from deploy.sockets import AddressError, bind, connect
+from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, pack, unpack
+from tests.deploy.policies import IMAGE, SPEC, STATE, constant_policy, echo_policy
+
+
+class Peers:
+    """A server with one client's raw socket, in one thread: the test takes the turns."""
+
+    def __init__(self, policy: OnnxPolicy, server: zmq.Socket, client: zmq.Socket):
+        self.server = PolicyServer(policy, server)
+        self.server_socket = server
+        self.client = client
+
+    def ask(self, *messages: list) -> list:
+        """Send all messages, let the server take turns until each is answered, return the answers."""
+        for frames in messages:
+            self.client.send_multipart(frames)
+        replies = []
+        while len(replies) < len(messages):
+            assert self.server_socket.poll(1000) or self.client.poll(1000), "the server has fallen silent"
+            self.server.turn()
+            while len(replies) < len(messages) and self.client.poll(10):
+                replies.append(unpack(self.client.recv_multipart(), PolicyInfo | Action | Refusal)[0])
+        return replies
+
+
+class Backlog:
+    """A socket on which a given number of messages has already arrived."""
+
+    def __init__(self, socket: zmq.Socket, size: int):
+        self._arrived = [socket.recv_multipart() for _ in range(size)]
+        self.send_multipart = socket.send_multipart
+
+    def recv_multipart(self, _: int) -> list[bytes]:
+        if not self._arrived:
+            raise zmq.Again
+        return self._arrived.pop(0)
+
+
+@contextmanager
+def peers(policy: OnnxPolicy, address: str) -> Iterator[Peers]:
+    with (
+        zmq.Context() as context,
+        bind(context, zmq.ROUTER, address, queue=64) as server,
+        connect(context, zmq.DEALER, address, queue=64) as client,
+    ):
+        yield Peers(policy, server, client)
+
+
+@pytest.fixture
+def served(tmp_path):
+    with peers(OnnxPolicy.load(echo_policy(tmp_path / "p.onnx")), f"ipc://{tmp_path}/s") as served:
+        yield served
+
+
+def act(seq: int, image: np.ndarray = IMAGE, state: np.ndarray = STATE) -> list:
+    return pack(Act(seq, 12.5), state, image)
+
+
+def test_hello_is_answered_by_what_is_served(served):
+    (info,) = served.ask(pack(Hello()))
+    assert info.spec == SPEC
+    assert len(info.policy_id) == 12
+
+
+def test_an_action_is_what_the_policy_says_in_this_process(served):
+    image = np.full((64, 64, 3), 51, np.uint8)
+    state = np.full(6, 0.5, np.float32)
+    (action,) = served.ask(act(7, image, state))
+    assert action.action == pytest.approx((0.2, 0.5))
+    assert (action.seq, action.captured_at_s) == (7, 12.5)
+    assert action.inference_s > 0
+
+
+def test_only_the_newest_of_the_waiting_frames_gets_an_action(served):
+    served.ask(pack(Hello()))  # now the connection stands
+    for seq in (1, 2, 3):
+        served.client.send_multipart(act(seq))
+    served.client.send_multipart(pack(Hello()))
+    backlog = Backlog(served.server_socket, size=4)
+    PolicyServer(served.server._policy, backlog).turn()
+    replies = [unpack(served.client.recv_multipart(), PolicyInfo | Action | Refusal)[0] for _ in range(4)]
+    assert isinstance(replies[0], PolicyInfo)
+    assert [(type(r), r.seq) for r in replies[1:]] == [(Action, 3), (Refusal, 1), (Refusal, 2)]
+    assert replies[2].code == replies[3].code == "superseded"
+
+
+def test_a_request_of_the_wrong_size_is_refused_by_name(served):
+    replies = served.ask(
+        act(1, image=np.zeros((32, 64, 3), np.uint8)),
+        act(2, state=np.zeros(4, np.float32)),
+        pack(Act(3, 0.0)),
+    )
+    assert [(r.seq, r.code) for r in replies] == [(1, "mismatch"), (2, "mismatch"), (3, "mismatch")]
+    assert "(64, 64, 3)" in replies[0].reason
+
+
+def test_malformed_messages_are_refused_counted_and_do_no_harm(served):
+    junk = [
+        [b""],
+        [b"junk", b"more"],
+        [b"\x91" * 60_000],
+        [b"", *act(1)],
+        pack(Action(1, 0.0, (0, 0), "", 0)),
+    ]
+    assert {reply.code for reply in served.ask(*junk)} == {"malformed"}
+    assert served.server.counts["malformed"] == len(junk)
+    (action,) = served.ask(act(2))
+    assert action.seq == 2
+    assert f"{len(junk)} malformed" in served.server.report()
+
+
+@pytest.mark.parametrize("answer", [(np.nan, 0.0), (0.0, np.inf), (1.1, 0.0)])
+def test_an_action_that_is_not_finite_and_in_range_never_leaves(tmp_path, answer):
+    policy = OnnxPolicy.load(constant_policy(tmp_path / "p.onnx", *answer))
+    with peers(policy, f"ipc://{tmp_path}/s") as served:
+        (refusal,) = served.ask(act(1))
+    assert (refusal.seq, refusal.code) == (1, "invalid")
+
+
+def test_a_policy_or_address_that_cannot_be_served_is_an_error(tmp_path):
+    path = echo_policy(tmp_path / "p.onnx")
+    with pytest.raises(PolicyError):
+        serve(ServeConfig(tmp_path / "none.onnx", f"ipc://{tmp_path}/s"))
+    with pytest.raises(AddressError):
+        serve(ServeConfig(path, "tcp://0.0.0.0:0"))
