@@ -82,7 +82,8 @@ def demo(arguments: list[str]) -> int:
 
 
 COMMANDS = {
-    command.__name__: command for command in (record, pretrain, train, evaluate, export, serve, drive, report, demo)
+    command.__name__: command
+    for command in (record, pretrain, train, evaluate, export, serve, drive, report, demo)
 }
 
 
@@ -124,7 +125,9 @@ def _parse(config: type, command: str, arguments: list[str]) -> Any:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, prog=f"lapwing {command}", description=COMMANDS[command].__doc__, args=arguments)
+            return tyro.cli(
+                config, prog=f"lapwing {command}", description=COMMANDS[command].__doc__, args=arguments
+            )
     except SystemExit as end:
         if end.code in (0, None):
             raise

@@ -34,7 +34,9 @@ class Transitions:
     terminated: list[bool] = field(default_factory=list)
     next_obs: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, obs: np.ndarray, action: np.ndarray, reward: float, terminated: bool, next_obs: np.ndarray) -> None:
+    def add(
+        self, obs: np.ndarray, action: np.ndarray, reward: float, terminated: bool, next_obs: np.ndarray
+    ) -> None:
         """Append one transition; the action is the one that was executed."""
         row = (obs, action, reward, terminated, next_obs)
         for column, value in zip(vars(self).values(), row, strict=True):
@@ -56,8 +58,8 @@ class Driver:
         self, env: gymnasium.Env, actor: Actor, noise: OrnsteinUhlenbeck, ratio: Ratio, line: ActorEnd
     ) -> None:
         self.env, self.actor, self.noise, self.ratio, self.line = env, actor, noise, ratio, line
-        self.header: Weights | None = None
-        self.weights: np.ndarray | None = None
+        self.header = Weights(version=0, updates=0, transitions=0, episodes=0, stop=False)  # until some arrive
+        self.weights = np.zeros(0, np.float32)
         self.transitions = self.episodes = 0
 
     def run(self, seed: int) -> None:
@@ -66,21 +68,32 @@ class Driver:
         self.wait_for(lambda header: True)
         while True:
             self.noise.reset(self.episodes)
-            self.line.send(self.drive(train=True))
+            self._send(self.drive(train=True))
             self.episodes += 1
             self.wait_for(self._caught_up)
-            self.line.send(self.drive(train=False), self.weights)
+            self._send(self.drive(train=False), self.weights)
 
     def _caught_up(self, header: Weights) -> bool:
         """True once the learner has had all our experience and made the updates that it is worth."""
-        return header.episodes >= self.episodes and header.updates >= self.ratio.due(self.transitions, self.episodes)
+        return header.episodes >= self.episodes and header.updates >= self.ratio.due(
+            self.transitions, self.episodes
+        )
 
     def wait_for(self, condition: Callable[[Weights], bool]) -> None:
         """Take new weights until their header satisfies the condition."""
         while not (self._take_newest(PATIENCE_MS) and condition(self.header)):
-            parent = parent_process()
-            if parent is not None and not parent.is_alive():
-                raise LearnerGone
+            self._insist_on_learner()
+
+    def _send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> None:
+        """Send one message, however long the learner takes to have room for it."""
+        while not self.line.send(message, *arrays, wait_ms=PATIENCE_MS):
+            self._insist_on_learner()
+
+    def _insist_on_learner(self) -> None:
+        """Raise LearnerGone when the process that started this one has ended."""
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            raise LearnerGone
 
     def _take_newest(self, wait_ms: int = 0) -> bool:
         newest = self.line.newest_weights(wait_ms)
@@ -129,7 +142,6 @@ class Driver:
     def _ship(self, chunk: Transitions, over: bool) -> Transitions:
         if not over and len(chunk) < CHUNK:
             return chunk
-        self.line.send(Experience(episode=self.episodes, first=self.transitions, actor=0), *chunk.arrays())
+        self._send(Experience(episode=self.episodes, first=self.transitions, actor=0), *chunk.arrays())
         self.transitions += len(chunk)
         return Transitions()
-

@@ -7,7 +7,7 @@ import numpy as np
 import zmq
 
 from deploy.sockets import bind, connect, drain
-from deploy.wire import EpisodeReport, Experience, Message, Weights, WireError, pack, unpack
+from deploy.wire import EpisodeReport, Experience, Weights, WireError, pack, unpack
 
 QUEUE = 256  # messages that may wait before a sender blocks
 UPWARD = Experience | EpisodeReport
@@ -33,7 +33,7 @@ class LearnerEnd:
         self._inbox = bind(context, zmq.PULL, addresses.experience, QUEUE)
         self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
 
-    def receive(self, wait_ms: int = 0) -> Iterator[tuple[Message, list[np.ndarray]]]:
+    def receive(self, wait_ms: int = 0) -> Iterator[tuple[Experience | EpisodeReport, list[np.ndarray]]]:
         """Yield what has arrived, waiting at most `wait_ms` for the first."""
         self._inbox.poll(wait_ms)
         for frames in drain(self._inbox):
@@ -60,9 +60,12 @@ class ActorEnd:
         self._weights = connect(context, zmq.SUB, addresses.weights, queue=4)
         self._weights.subscribe(b"")
 
-    def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> None:
-        """Send one message; blocks while the learner is QUEUE messages behind."""
-        self._outbox.send_multipart(pack(message, *arrays))
+    def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray, wait_ms: int) -> bool:
+        """Send one message; False if for `wait_ms` the learner was QUEUE messages behind, or not there at all."""
+        ready = self._outbox.poll(wait_ms, zmq.POLLOUT) != 0
+        if ready:
+            self._outbox.send_multipart(pack(message, *arrays))
+        return ready
 
     def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray] | None:
         """Return the newest published weights since the last call, or None when there are none."""

@@ -42,7 +42,10 @@ def demo(config: DemoConfig, console: Console) -> bool:
     stage(2, "pretrain the VAE")
     pretrain(PretrainConfig(dataset=out / "episodes", out=out / "vae", seed=seed))
     stage(3, "learn to drive")
-    train(TrainConfig(encoder=out / "vae/vae.safetensors", out=out / "train", road_seed=seed, seed=seed), console)
+    train(
+        TrainConfig(encoder=out / "vae/vae.safetensors", out=out / "train", road_seed=seed, seed=seed),
+        console,
+    )
     stage(4, "evaluate")
     evaluate(EvaluateConfig(run=out / "train", out=out / "table1.json", seed=seed), console)
     stage(5, "export")
@@ -52,7 +55,9 @@ def demo(config: DemoConfig, console: Console) -> bool:
     stage(7, "report")
     report(ReportConfig(run=out), console)
     minutes = (time.monotonic() - began) / 60
-    console.print(f"[bold]{'drove the whole route' if drove else 'did not drive the whole route'}[/] after {minutes:.1f} min")
+    console.print(
+        f"[bold]{'drove the whole route' if drove else 'did not drive the whole route'}[/] after {minutes:.1f} min"
+    )
     return drove
 
 

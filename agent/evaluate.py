@@ -29,22 +29,30 @@ class EvaluateConfig:
     seed: int = 0  # of the random policy
 
 
+class Training(msgspec.Struct, frozen=True):
+    """What a policy was trained with."""
+
+    episodes: int | None = None
+    distance_m: float | None = None
+    driving_min: float | None = None
+
+
 class Row(msgspec.Struct, frozen=True):
-    """One line of Table I; training figures are None for a policy that was not trained."""
+    """One line of Table I."""
 
     policy: str
     distance_m: float
     disengagements: int
     mean_speed_mps: float
-    training_episodes: int | None = None
-    training_m: float | None = None
-    training_min: float | None = None
+    training: Training = Training()
 
     @property
     def meters_per_disengagement(self) -> float | None:
         """The headline figure; None when the safety driver never took over."""
         return self.distance_m / self.disengagements if self.disengagements else None
 
+
+HEADINGS = ("", "episodes", "metres", "minutes", "m / disengagement", "disengagements")
 
 # Kendall 2018, Table I: a real car on a 250 m road; their metres per disengagement are of a longer drive than one lap.
 PAPER = (
@@ -68,10 +76,11 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
         with torch.inference_mode():
             return actor(torch.from_numpy(obs)[None])[0].numpy()
 
+    training = read_training(config.run / "episodes.csv", facts.period_s)
     rows = [
-        drive_route(route, "Random policy", lambda obs: rng.uniform(-1, 1, size).astype(np.float32), {}),
-        drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32), {}),
-        drive_route(route, "DDPG, VAE", learned, read_training(config.run / "episodes.csv", facts.period_s)),
+        drive_route(route, "Random policy", lambda obs: rng.uniform(-1, 1, size).astype(np.float32)),
+        drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32)),
+        drive_route(route, "DDPG, VAE", learned, training),
     ]
     route.close()
     console.print(table1(rows))
@@ -79,7 +88,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     return rows
 
 
-def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: dict[str, float]) -> Row:
+def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Training = Training()) -> Row:
     """Drive the whole route once; after a disengagement the car is put back in the lane where it left it.
 
     A car that has not come to the end after three times the route's time limit is taken off the road.
@@ -96,34 +105,44 @@ def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: dict[st
         over = info["finished"] or attempts == 3
     seconds = steps / env.metadata["render_fps"]
     distance = float(info["distance_m"])
-    return Row(name, distance, disengagements, distance / seconds, **training)
+    return Row(name, distance, disengagements, distance / seconds, training)
 
 
-def read_training(path: Path, period_s: float) -> dict[str, float]:
+def read_training(path: Path, period_s: float) -> Training:
     """Episodes, metres and minutes of driving until the snapshot that was kept, from `episodes.csv`."""
     try:
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["kind"] == "train"]
-        return {
-            "training_episodes": len(rows),
-            "training_m": sum(float(row["distance_m"]) for row in rows),
-            "training_min": sum(int(row["steps"]) for row in rows) * period_s / 60,
-        }
+        return Training(
+            episodes=len(rows),
+            distance_m=sum(float(row["distance_m"]) for row in rows),
+            driving_min=sum(int(row["steps"]) for row in rows) * period_s / 60,
+        )
     except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as the episodes of a training run ({error})") from error
+        raise CheckpointError(
+            f"{path}: cannot be read as the episodes of a training run ({error})"
+        ) from error
+
+
+def figures(row: Row) -> tuple[str | float | None, ...]:
+    """The cells of a line, in the order of HEADINGS."""
+    trained = row.training
+    learning = (trained.episodes, trained.distance_m, trained.driving_min)
+    return (row.policy, *learning, row.meters_per_disengagement, row.disengagements)
 
 
 def table1(rows: list[Row]) -> Table:
     """This run beside the paper, for a terminal."""
-    table = Table(title="Table I", caption="paper: Kendall et al. 2018, a real car; minutes are minutes of driving here")
-    for heading in ("", "episodes", "metres", "minutes", "m per disengagement", "disengagements"):
+    table = Table(
+        title="Table I", caption="paper: Kendall et al. 2018, a real car; minutes are minutes of driving here"
+    )
+    for heading in HEADINGS:
         table.add_column(heading, justify="left" if not heading else "right")
     for row in rows:
-        trained = (row.training_episodes, row.training_m, row.training_min)
-        table.add_row(*map(cell, (row.policy, *trained, row.meters_per_disengagement, row.disengagements)))
+        table.add_row(*map(cell, figures(row)))
     table.add_section()
-    for name, *figures in PAPER:
-        table.add_row(f"paper: {name}", *map(cell, figures), style="dim")
+    for name, *theirs in PAPER:
+        table.add_row(f"paper: {name}", *map(cell, theirs), style="dim")
     return table
 
 

@@ -59,7 +59,9 @@ def export(config: ExportConfig, console: Console) -> float:
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:
-        raise ExportError(f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}")
+        raise ExportError(
+            f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}"
+        )
     config.out.parent.mkdir(parents=True, exist_ok=True)
     part = config.out.with_name(config.out.name + ".part")
     onnx.save(model, part)

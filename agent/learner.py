@@ -55,7 +55,12 @@ class Learner:
         return False
 
     def _insert(
-        self, obs: np.ndarray, action: np.ndarray, reward: np.ndarray, terminated: np.ndarray, next_obs: np.ndarray
+        self,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        next_obs: np.ndarray,
     ) -> None:
         """Store transitions; the discount is 0 where the episode terminated and γ elsewhere, time-outs included."""
         discount = np.where(terminated, 0.0, self.algorithm.config.gamma).astype(np.float32)

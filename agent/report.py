@@ -11,11 +11,12 @@ from pathlib import Path
 import gymnasium
 import msgspec
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
-from agent.evaluate import PAPER, Row, cell
+from agent.evaluate import HEADINGS, PAPER, Row, cell, figures
 from deploy.drive_log import Entry, read_log, summarize
 
 BLUE, ORANGE, GREY = "#2266aa", "#dd7722", "#999999"
@@ -100,7 +101,7 @@ def plot_round_trips(entries: list[Entry]) -> Figure:
     return figure
 
 
-def _figure(xlabel: str, ylabel: str) -> tuple[Figure, "Axes"]:  # noqa: F821
+def _figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(xlabel)
@@ -140,13 +141,8 @@ def _drive_section(run: Path, entries: list[Entry]) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    headings = ("", "episodes", "metres", "minutes", "m per disengagement", "disengagements")
-    ours = [
-        (r.policy, r.training_episodes, r.training_m, r.training_min, r.meters_per_disengagement, r.disengagements)
-        for r in rows
-    ]
-    lines = [_tr(headings, "th"), "</thead>", *map(_tr, ours)]
-    lines += [_tr((f"paper: {name}", *figures), kind="td", style=' class="paper"') for name, *figures in PAPER]
+    lines = [_tr(HEADINGS, "th"), "</thead>", *(_tr(figures(row)) for row in rows)]
+    lines += [_tr((f"paper: {name}", *theirs), style=' class="paper"') for name, *theirs in PAPER]
     note = "Minutes are minutes of driving. Paper: Kendall et al. 2018, arXiv 1807.00412, a real car on a 250 m road."
     return f"<table><thead>{''.join(lines)}</table><p>{note}</p>"
 

@@ -18,7 +18,8 @@ def td_target(
 @torch.no_grad()
 def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Let the target follow, θ' ← τθ + (1−τ)θ' (Lillicrap 2015, algorithm 1)."""
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
+    for theta_target, theta in zip(target.parameters(), source.parameters(), strict=True):
+        theta_target.lerp_(theta, tau)
 
 
 def freeze(module: nn.Module) -> nn.Module:

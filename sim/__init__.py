@@ -1,4 +1,7 @@
-"""The world: a road, a car and its camera as a Gymnasium environment, `gymnasium.make("sim:LaneFollowing-v0")`."""
+"""The world: a road, a car and its camera as a Gymnasium environment.
+
+`gymnasium.make("sim:LaneFollowing-v0")` makes one.
+"""
 
 from importlib.util import find_spec
 

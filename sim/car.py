@@ -1,7 +1,7 @@
 """The car as a PyBullet multi-body: a chassis, two steering hinges and four wheels.
 
-The wheels touch the road as spheres: each has one contact point under its centre, rolls freely and holds sideways by
-Coulomb friction, in a fifth of the time that a racecar with its differential takes to step.
+The wheels touch the road as spheres: each stands on the point under its centre, rolls freely and holds
+sideways by Coulomb friction, in a fifth of the time that a racecar with its differential takes to step.
 """
 
 import math
@@ -14,6 +14,7 @@ WHEEL_MASS_KG = 10.0
 HINGE_MASS_KG = 2.0
 HINGES, WHEELS = [0, 2], [1, 3, 4, 5]  # PyBullet numbers links depth first: a hinge, then the wheel on it
 STEERING_TORQUE_NM = 2000.0
+CENTRE_OF_MASS_M = 0.1  # above the axles: batteries lie low
 
 
 class Car:
@@ -22,7 +23,6 @@ class Car:
     def __init__(self, client: int, spec: VehicleSpec) -> None:
         self.client, self.spec = client, spec
         self.body = self._build()
-        self._centre_height_m = spec.wheel_radius_m
 
     def _build(self) -> int:
         spec, client = self.spec, self.client
@@ -36,15 +36,13 @@ class Car:
             rgbaColor=[0.8, 0.1, 0.1, 1],
             physicsClientId=client,
         )
-        wheel = pybullet.createCollisionShape(
-            pybullet.GEOM_SPHERE, radius=spec.wheel_radius_m, physicsClientId=client
-        )
+        wheel = pybullet.createCollisionShape(pybullet.GEOM_SPHERE, radius=spec.wheel_radius_m, physicsClientId=client)
         corners = [[x, y, 0], [0, 0, 0], [x, -y, 0], [0, 0, 0], [-x, y, 0], [-x, -y, 0]]
         upright, level = [0, 0, 1], [0, 1, 0]
         body = pybullet.createMultiBody(
             baseMass=chassis_kg,
             baseVisualShapeIndex=chassis,
-            baseInertialFramePosition=[0, 0, 0.1],  # batteries lie low
+            baseInertialFramePosition=[0, 0, CENTRE_OF_MASS_M],
             basePosition=[0, 0, spec.wheel_radius_m],
             linkMasses=[HINGE_MASS_KG, WHEEL_MASS_KG] * 2 + [WHEEL_MASS_KG] * 2,
             linkCollisionShapeIndices=[-1, wheel, -1, wheel, wheel, wheel],
@@ -62,7 +60,7 @@ class Car:
         return body
 
     def _set_inertia(self, body: int, chassis_kg: float) -> None:
-        """Give the chassis the inertia of its box, and light parts enough for the solver; set the tyres' friction."""
+        """Give the chassis its box's inertia, light parts enough for the solver, and the tyres friction."""
         spec = self.spec
         a, b, c = spec.length_m**2, spec.width_m**2, spec.height_m**2
         box = [chassis_kg / 12 * (b + c), chassis_kg / 12 * (a + c), chassis_kg / 12 * (a + b)]
@@ -73,24 +71,24 @@ class Car:
             pybullet.changeDynamics(body, hinge, localInertiaDiagonal=[0.1] * 3, physicsClientId=self.client)
         for wheel in WHEELS:
             pybullet.changeDynamics(
-                body, wheel, lateralFriction=spec.tyre_friction, rollingFriction=0, physicsClientId=self.client
+                body,
+                wheel,
+                lateralFriction=spec.tyre_friction,
+                rollingFriction=0,
+                physicsClientId=self.client,
             )
 
     def place(self, x_m: float, y_m: float, yaw_rad: float) -> None:
         """Stand the car there at rest with its wheels straight."""
         orientation = [0, 0, math.sin(yaw_rad / 2), math.cos(yaw_rad / 2)]
-        up = self._base_offset(yaw_rad)
-        pybullet.resetBasePositionAndOrientation(
-            self.body, [x_m + up[0], y_m + up[1], self._centre_height_m + up[2]], orientation, self.client
-        )
+        height_m = self.spec.wheel_radius_m + CENTRE_OF_MASS_M  # PyBullet places the centre of mass
+        for z_m in (height_m + 1, height_m):  # lifted first, the wheels forget the ground that they stood on
+            pybullet.resetBasePositionAndOrientation(self.body, [x_m, y_m, z_m], orientation, self.client)
+            pybullet.performCollisionDetection(self.client)
         pybullet.resetBaseVelocity(self.body, [0, 0, 0], [0, 0, 0], self.client)
         for joint in HINGES + WHEELS:
             pybullet.resetJointState(self.body, joint, 0, 0, self.client)
         self.follow(0.0, 0.0)
-
-    def _base_offset(self, yaw_rad: float) -> tuple[float, float, float]:
-        """From the middle of the wheels to the centre of mass that PyBullet reports."""
-        return 0.0, 0.0, 0.1
 
     def follow(self, steering_rad: float, speed_mps: float) -> None:
         """Set the motors' targets: the bicycle model's steering angle and the speed of the car's centre."""
@@ -107,7 +105,8 @@ class Car:
         braking = speed_mps < self.speed_mps
         limit = spec.max_braking_mps2 if braking else spec.max_acceleration_mps2
         force = limit * spec.mass_kg * spec.wheel_radius_m / (4 if braking else 2)
-        lean = math.tan(steering_rad) * spec.track_m / 2 / spec.wheelbase_m  # a differential: the inner wheel turns slower
+        # As a differential would: the inner wheel turns slower.
+        lean = math.tan(steering_rad) * spec.track_m / 2 / spec.wheelbase_m
         rolling = [speed_mps * ratio / spec.wheel_radius_m for ratio in (1, 1, 1 - lean, 1 + lean)]
         forces = [force if braking else 0.0] * 2 + [force] * 2
         pybullet.setJointMotorControlArray(
@@ -140,7 +139,10 @@ class Car:
 
 
 def ackermann(steering_rad: float, wheelbase_m: float, track_m: float) -> tuple[float, float]:
-    """Angles of the left and right front wheel that turn about one centre, cot δ_l = cot δ − t/2L, cot δ_r = cot δ + t/2L."""
+    """Return the angles in rad at which the left and the right front wheel turn about one centre.
+
+    Ackermann's condition: cot δ_l = cot δ − t/2L and cot δ_r = cot δ + t/2L; δ is the bicycle model's angle.
+    """
     tan = math.tan(steering_rad)
     lean = tan * track_m / 2 / wheelbase_m
     return math.atan(tan / (1 - lean)), math.atan(tan / (1 + lean))

@@ -16,17 +16,19 @@ START_ERROR_RAD = 0.2  # … and of its heading
 
 
 class LaneFollowing(gymnasium.Env):
-    """Drive along the lane; the reward of a step is the progress along it in metres (Kendall 2018: forward speed).
+    """Drive along the lane; the reward of a step is the progress along it in metres.
 
-    Action: Box(-1, 1, (2,)) float32, steering (left positive, ±1 = the vehicle's limit) and speed set-point (−1 = stand
-    still, +1 = top speed).
-    Observation: Dict of `image` uint8 (height, width, 3) RGB and `state` float32 (4,): speed_mps, steering_rad and the
-    last action that the motors really got, after the rate limit.
-    An episode terminates with a disengagement (a wheel crosses the edge of the lane) and is truncated at the end of the
-    route or after twice the time that it takes at top speed.
+    Kendall 2018 rewards forward speed, which is the same of a car that keeps to its lane.
+    Action: Box(-1, 1, (2,)) float32, steering (left positive, ±1 = the vehicle's limit) and speed set-point
+    (−1 = stand still, +1 = top speed).
+    Observation: Dict of `image` uint8 (height, width, 3) RGB and `state` float32 (4,): speed_mps,
+    steering_rad and the last action that the motors really got, after the rate limit.
+    An episode terminates with a disengagement (a wheel crosses the edge of the lane) and is truncated at the
+    end of the route or after twice the time that it takes at top speed.
 
-    road_seed, length_m: the route; vehicle, renderer: names in sim.vehicles.VEHICLES and sim.renderers.RENDERERS;
-    random_road: a new road every episode; random_start: anywhere along it, off the centre and askew.
+    road_seed, length_m: the route; vehicle, renderer: names in sim.vehicles.VEHICLES and
+    sim.renderers.RENDERERS, KeyError for another; random_road: a new road every episode; random_start:
+    anywhere along it, off the centre and askew.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD_S)}  # noqa: RUF012 (Gymnasium's form)

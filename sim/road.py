@@ -1,7 +1,7 @@
 """A road as its lane's centreline: curvature first, then heading, then position.
 
-The curvature is piecewise constant (straights and bends) smoothed by a moving average, so that it changes linearly
-between them: the transitions are clothoids, and a wheel can follow them without a jump.
+The curvature is piecewise constant (straights and bends) smoothed by a moving average, so that it changes
+linearly between them: the transitions are clothoids, and a wheel can follow them without a jump.
 """
 
 import math
@@ -99,5 +99,6 @@ def _meets_itself(xy: np.ndarray, clearance_m: float) -> bool:
     stride = round(2.0 / STEP_M)
     coarse = xy[::stride]
     gap = np.linalg.norm(coarse[:, None] - coarse[None], axis=-1)
-    far_along = np.abs(np.subtract.outer(np.arange(len(coarse)), np.arange(len(coarse)))) * 2.0 > 2 * clearance_m
+    distance_m = np.arange(len(coarse)) * stride * STEP_M
+    far_along = np.abs(distance_m[:, None] - distance_m[None]) > 2 * clearance_m
     return bool((gap[far_along] < clearance_m).any())

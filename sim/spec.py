@@ -1,4 +1,4 @@
-"""What the world is made of, as data: the camera, the vehicle and the lane, in SI units (REP 103: x forward, y left, z up)."""
+"""What the world is made of, as data in SI units: camera, vehicle, lane (REP 103: x forward, y left)."""
 
 import math
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class VehicleSpec:
-    """A four-wheeled car with Ackermann steering and rear drive; its pose is the middle of the four wheels."""
+    """A car with Ackermann steering and rear drive; its pose is the middle of its four wheels."""
 
     name: str
     wheelbase_m: float

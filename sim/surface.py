@@ -45,7 +45,7 @@ def draw_surface(road: Road) -> Surface:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int, colour: tuple, contrast: float) -> np.ndarray:
-    """Mottled ground of that colour: 1/f noise on a tile that repeats without a seam; (height, width, 3) uint8."""
+    """Mottled ground: 1/f noise on a tile that repeats without a seam; (height, width, 3) uint8."""
     size = 512
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf  # no change of the mean
@@ -64,7 +64,7 @@ def _pave(surface: Surface, road: Road, right_m: float, left_m: float, asphalt: 
 
 
 def _mark(surface: Surface, road: Road, left_m: float, dashed: bool = False) -> None:
-    """Paint a line that far left of the lane's centre."""
+    """Paint a line that far left of the lane's centre; cv2 makes it up to a pixel (0.1 m) wider than asked."""
     half = road.lane.line_width_m / 2
     left, right = road.offset_line(left_m + half), road.offset_line(left_m - half)
     dash, period = round(DASH_M / STEP_M), round((DASH_M + GAP_M) / STEP_M)
@@ -76,5 +76,5 @@ def _mark(surface: Surface, road: Road, left_m: float, dashed: bool = False) -> 
 
 
 def _fixed_point(surface: Surface, xy_m: np.ndarray) -> np.ndarray:
-    """World metres to cv2's fixed-point pixels, (n, 1, 2) int32."""
-    return np.round(surface.to_pixels(xy_m) * 2**SUBPIXEL_BITS).astype(np.int32)[:, None]
+    """World metres to cv2's fixed-point pixels, whose centres lie at whole coordinates; (n, 1, 2) int32."""
+    return np.round((surface.to_pixels(xy_m) - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)[:, None]

@@ -12,7 +12,7 @@ from sim.renderers import RENDERERS
 from sim.renderers.chase import ChaseView
 from sim.road import Road
 from sim.spec import CONTROL_PERIOD_S, VehicleSpec
-from sim.surface import GRASS, Surface, draw_surface
+from sim.surface import Surface, draw_surface
 
 
 class Track(NamedTuple):
@@ -39,7 +39,11 @@ class World:
         self.client = pybullet.connect(pybullet.DIRECT)
         pybullet.setGravity(0, 0, -9.81, self.client)
         pybullet.setPhysicsEngineParameter(
-            fixedTimeStep=self.substep_s, numSolverIterations=10, physicsClientId=self.client
+            fixedTimeStep=self.substep_s,
+            numSolverIterations=10,
+            enableConeFriction=0,  # with it turns are 1.5 % too wide, and gentle ones 10 %
+            contactBreakingThreshold=0.001,  # m; a wheel that rolls on forgets where it stood
+            physicsClientId=self.client,
         )
         _lay_ground(self.client)
         self.car = Car(self.client, vehicle)
@@ -51,13 +55,11 @@ class World:
             self._renderer.close()
         self.road = road
         self.surface: Surface = draw_surface(road)
-        self._renderer = self._renderer_type(self.surface, self.vehicle.camera, self.client)
+        self._renderer = self._renderer_type(self.surface, self.vehicle.camera)
         self._chase = None
         self.place()
 
-    def place(
-        self, distance_m: float = 0.0, lateral_offset_m: float = 0.0, heading_error_rad: float = 0.0
-    ) -> None:
+    def place(self, distance_m: float = 0.0, lateral_offset_m: float = 0.0, heading_error_rad: float = 0.0) -> None:
         """Stand the car at rest on the lane, wheels straight; nothing of before is remembered."""
         x, y, yaw = self.road.pose(distance_m, lateral_offset_m)
         self.car.place(x, y, yaw + heading_error_rad)
@@ -66,13 +68,18 @@ class World:
         self._measure()
 
     def command(self, action: np.ndarray) -> np.ndarray:
-        """Set the motors' targets for one control period; return the action that they really got, (2,) float32."""
+        """Set the motors' targets for one control period.
+
+        action: (2,), clipped to [-1, 1]. Returns the action that the motors really got, after the steering's
+        rate limit, (2,) float32.
+        """
         steering, speed = np.clip(action, -1.0, 1.0)
         vehicle = self.vehicle
         reach = vehicle.max_steering_rate_radps * CONTROL_PERIOD_S / vehicle.max_steering_rad
         steering = np.clip(steering, self.executed[0] - reach, self.executed[0] + reach)
         self.executed = np.array([steering, speed], np.float32)
-        self.car.follow(float(steering) * vehicle.max_steering_rad, (float(speed) + 1) / 2 * vehicle.top_speed_mps)
+        speed_mps = (float(speed) + 1) / 2 * vehicle.top_speed_mps
+        self.car.follow(float(steering) * vehicle.max_steering_rad, speed_mps)
         return self.executed
 
     def brake(self) -> None:
@@ -98,9 +105,16 @@ class World:
     @property
     def disengagement(self) -> str | None:
         """Why a safety driver would take over now: a wheel has crossed the edge of the lane."""
-        vehicle, error = self.vehicle, abs(self.track.heading_error_rad)
-        reach = vehicle.wheelbase_m / 2 * math.sin(error) + vehicle.track_m / 2 * math.cos(error)
-        return "off lane" if abs(self.track.lateral_offset_m) + reach > self.road.lane.width_m / 2 else None
+        outermost_m = max(abs(offset_m) for offset_m in self._wheel_offsets_m())
+        return "off lane" if outermost_m > self.road.lane.width_m / 2 else None
+
+    def _wheel_offsets_m(self) -> list[float]:
+        """How far left of the lane's centre each wheel stands; the lane leaves its tangent by κs²/2."""
+        _, offset, error, curvature = self.track
+        cos, sin = math.cos(error), math.sin(error)
+        x, y = self.vehicle.wheelbase_m / 2, self.vehicle.track_m / 2
+        wheels = [(x, y), (x, -y), (-x, y), (-x, -y)]
+        return [offset + a * sin + b * cos - curvature * (a * cos - b * sin) ** 2 / 2 for a, b in wheels]
 
     @property
     def finished(self) -> bool:
@@ -112,7 +126,7 @@ class World:
         return self._renderer.render(self.pose)
 
     def chase(self, camera_image: np.ndarray) -> np.ndarray:
-        """A picture for people: the car from behind, beside its camera image and the map; (h, w, 3) uint8 RGB."""
+        """A picture for people: the car from behind, its camera image and the map; (h, w, 3) uint8 RGB."""
         if self._chase is None:
             self._chase = ChaseView(self.surface, self.road, self.vehicle)
         return self._chase.render(self.pose, camera_image)
@@ -124,14 +138,7 @@ class World:
 
 
 def _lay_ground(client: int) -> None:
-    """An endless plane to drive on; what shows of it is grass, a little below the surface that a renderer lays on it."""
+    """An endless plane to drive on."""
     plane = pybullet.createCollisionShape(pybullet.GEOM_PLANE, physicsClientId=client)
-    meadow = pybullet.createVisualShape(
-        pybullet.GEOM_BOX,
-        halfExtents=[500, 500, 0.01],
-        visualFramePosition=[0, 0, -0.05],
-        rgbaColor=[channel / 255 for channel in GRASS] + [1],
-        physicsClientId=client,
-    )
-    ground = pybullet.createMultiBody(0, plane, meadow, physicsClientId=client)
+    ground = pybullet.createMultiBody(0, plane, physicsClientId=client)
     pybullet.changeDynamics(ground, -1, lateralFriction=1.0, physicsClientId=client)

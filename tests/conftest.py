@@ -10,6 +10,11 @@ from weakref import WeakSet
 import pytest
 import zmq
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401 (the hook looks it up by name)
+
+install_import_hook(["agent", "perception"], "tests.typecheck.check")  # shapes, whatever a test does
 
 settings.register_profile("lapwing", deadline=None)  # a noisy machine is no failure
 settings.load_profile("lapwing")

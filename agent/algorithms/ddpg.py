@@ -16,7 +16,9 @@ from agent.targets import freeze, polyak, td_target
 class DDPGConfig:
     """Deep deterministic policy gradient."""
 
-    gamma: float = 0.97  # discount per control period: 3 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
+    gamma: float = (
+        0.97  # discount per control period: 3 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
+    )
     batch_size: int = 128  # transitions per update; Kendall 2018 has 64
     hidden: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critic
     actor_lr: float = 3e-4  # Adam's step size; Lillicrap 2015 has 1e-4
@@ -46,7 +48,11 @@ class DDPG:
         self._descend(self.actor_optimizer, actor_loss)
         polyak(self.target_critic, self.critic, self.config.tau)
         polyak(self.target_actor, self.actor, self.config.tau)
-        return {"critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach(), "q_mean": value.detach().mean()}
+        return {
+            "critic_loss": critic_loss.detach(),
+            "actor_loss": actor_loss.detach(),
+            "q_mean": value.detach().mean(),
+        }
 
     def _critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """mean (y − Q(s, a))², y = r + γ(1−d)·Q'(s', μ'(s'))."""

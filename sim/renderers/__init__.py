@@ -1,4 +1,4 @@
-"""Two implementations of one camera: `planar` is fast, `bullet` is the reference that holds it to PyBullet."""
+"""Implementations of one camera: `planar` is fast, `bullet` is the reference that holds it to PyBullet."""
 
 RENDERERS = {
     "planar": "sim.renderers.planar:PlanarRenderer",

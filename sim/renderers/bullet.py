@@ -1,4 +1,4 @@
-"""The reference camera: PyBullet's own renderer looks at the same surface, laid on the ground as a textured mesh."""
+"""The reference camera: PyBullet's own renderer looks at the same surface, laid out as a textured mesh."""
 
 import math
 import tempfile
@@ -10,22 +10,25 @@ import pybullet
 
 from sim.renderers.planar import FAR_M, ground_points, sky
 from sim.spec import CameraSpec
-from sim.surface import PIXELS_PER_M, Surface
+from sim.surface import GRASS, PIXELS_PER_M, Surface
 
 NEAR_M = 0.05
 CELL_M = 4.0  # of the mesh: small cells keep the software rasteriser's perspective exact near the camera
 
 
 class BulletRenderer:
-    """Renders what a camera on the car sees of a surface, in 2-4 ms with PyBullet's TinyRenderer."""
+    """Renders what a camera on the car sees of a surface, in 2-4 ms with PyBullet's TinyRenderer.
 
-    def __init__(self, surface: Surface, camera: CameraSpec, client: int) -> None:
-        self.camera, self.client = camera, client
-        self._ground = _lay_surface(surface, client)
-        vertical = 2 * math.atan(camera.height_px / 2 / camera.focal_px)
-        self._projection = pybullet.computeProjectionMatrixFOV(
-            math.degrees(vertical), camera.width_px / camera.height_px, NEAR_M, FAR_M
-        )
+    It has a PyBullet of its own: only that gives a texture's memory back, and it keeps the car's body out of
+    the picture.
+    """
+
+    def __init__(self, surface: Surface, camera: CameraSpec) -> None:
+        self.camera = camera
+        self.client = pybullet.connect(pybullet.DIRECT)
+        _lay_meadow(self.client)
+        _lay_surface(surface, self.client)
+        self._projection = _project(camera)
         self._sky = sky(camera)
         self._too_far = (ground_points(camera)[1] > FAR_M).reshape(self._sky.shape[:2])
 
@@ -57,12 +60,33 @@ class BulletRenderer:
         return pybullet.computeViewMatrix(eye, target, [0, 0, 1])
 
     def close(self) -> None:
-        """Take the textured ground out of the world again."""
-        pybullet.removeBody(self._ground, self.client)
+        """Free PyBullet."""
+        pybullet.disconnect(self.client)
 
 
-def _lay_surface(surface: Surface, client: int) -> int:
-    """Cover the ground with the surface; returns the body, which nothing collides with."""
+def _project(camera: CameraSpec) -> list[float]:
+    """OpenGL's projection; TinyRenderer looks through the lower left corner of a pixel, so shift it to the centre."""
+    right, up = (
+        [(side * pixels / 2 + 0.5) / camera.focal_px * NEAR_M for side in (-1, 1)]
+        for pixels in (camera.width_px, camera.height_px)
+    )
+    return pybullet.computeProjectionMatrix(*right, *up, NEAR_M, FAR_M)
+
+
+def _lay_meadow(client: int) -> None:
+    """Grass beyond the surface and a little below it."""
+    meadow = pybullet.createVisualShape(
+        pybullet.GEOM_BOX,
+        halfExtents=[500, 500, 0.01],
+        visualFramePosition=[0, 0, -0.05],
+        rgbaColor=[channel / 255 for channel in GRASS] + [1],
+        physicsClientId=client,
+    )
+    pybullet.createMultiBody(0, baseVisualShapeIndex=meadow, physicsClientId=client)
+
+
+def _lay_surface(surface: Surface, client: int) -> None:
+    """Cover the ground with the surface."""
     height, width = surface.image.shape[:2]
     columns, rows = math.ceil(width / PIXELS_PER_M / CELL_M), math.ceil(height / PIXELS_PER_M / CELL_M)
     u, v = (a.ravel() for a in np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1)))
@@ -84,4 +108,3 @@ def _lay_surface(surface: Surface, client: int) -> int:
         cv2.imwrite(picture, surface.image[..., ::-1])
         texture = pybullet.loadTexture(picture, physicsClientId=client)
     pybullet.changeVisualShape(body, -1, textureUniqueId=texture, physicsClientId=client)
-    return body

@@ -28,7 +28,7 @@ class ChaseView:
         self._map, self._scale = _draw_map(surface, road)
 
     def render(self, pose: tuple[float, float, float], camera_image: np.ndarray) -> np.ndarray:
-        """Return the composition for pose (x_m, y_m, yaw_rad) and the camera's own picture (h, w, 3) uint8."""
+        """Compose the picture for pose (x_m, y_m, yaw_rad) and the camera's own image (h, w, 3) uint8."""
         chase = self._renderer.render(pose)
         cv2.copyTo(self._car, self._mask, chase)
         inset = cv2.resize(camera_image, (INSET_PX, INSET_PX), interpolation=cv2.INTER_NEAREST)
@@ -62,7 +62,8 @@ def _draw_car(vehicle: VehicleSpec) -> tuple[np.ndarray, np.ndarray]:
         face([(x0, half, z1), (x1, half, z1), (x1, -half, z1), (x0, -half, z1)], top)
         face([(x0, half, z0), (x0, half, z1), (x0, -half, z1), (x0, -half, z0)], back)
 
-    rear, front, half, height = -vehicle.length_m / 2, vehicle.length_m / 2, vehicle.width_m / 2, vehicle.height_m
+    front, half, height = vehicle.length_m / 2, vehicle.width_m / 2, vehicle.height_m
+    rear = -front
     for side in (-1, 1):
         y = side * vehicle.track_m / 2
         face([(rear, y - 0.12, 0), (rear, y + 0.12, 0), (rear, y + 0.12, 0.5), (rear, y - 0.12, 0.5)], TYRE)
@@ -75,7 +76,7 @@ def _draw_car(vehicle: VehicleSpec) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_map(surface: Surface, road: Road) -> tuple[np.ndarray, float]:
-    """The surface shrunk to the inset with the route drawn on it; returns (picture, scale from surface pixels)."""
+    """Shrink the surface to the inset and draw the route on it; returns (picture, scale from its pixels)."""
     height, width = surface.image.shape[:2]
     scale = INSET_PX / max(height, width)
     small = cv2.resize(surface.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,6 +1,7 @@
-"""The fast camera: the road is flat, so every pixel below the horizon sees one fixed point of the ground before the car.
+"""The fast camera: on a flat road a pixel below the horizon sees a fixed point of the ground before the car.
 
-Those points are computed once; a frame turns and shifts them by the car's pose and looks them up in the surface.
+Those points are computed once; a frame turns and shifts them by the car's pose and looks them up in the
+surface.
 """
 
 import math
@@ -18,7 +19,7 @@ SKY_TOP, SKY_HORIZON = (120, 165, 215), (205, 220, 232)
 class PlanarRenderer:
     """Renders what a camera on the car sees of a surface."""
 
-    def __init__(self, surface: Surface, camera: CameraSpec, client: int | None = None) -> None:
+    def __init__(self, surface: Surface, camera: CameraSpec) -> None:
         self.surface, self.camera = surface, camera
         ground, depth = ground_points(camera)
         self._ground = np.concatenate([ground, np.ones((1, ground.shape[1]))]).astype(np.float32)
@@ -50,8 +51,8 @@ class PlanarRenderer:
 def ground_points(camera: CameraSpec) -> tuple[np.ndarray, np.ndarray]:
     """Where the ray through each pixel's centre meets the ground.
 
-    Returns ((2, h*w) float64 metres before and left of the car's centre, (h*w,) depth along the optical axis, infinite
-    at and above the horizon).
+    Returns ((2, h*w) float64 metres before and left of the car's centre, (h*w,) metres of depth along the
+    optical axis, infinite at and above the horizon).
     """
     right = (np.arange(camera.width_px) + 0.5 - camera.width_px / 2) / camera.focal_px
     down = (np.arange(camera.height_px) + 0.5 - camera.height_px / 2) / camera.focal_px

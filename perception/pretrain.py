@@ -1,0 +1,160 @@
+"""Train the VAE on recorded frames and report what it learned."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from perception.encoders.vae import VAE, VAEConfig, as_pixels, kl_nats
+from perception.episodes import LABELS, DatasetError, read_episodes
+from perception.files import write_whole
+from perception.probe import ridge_r2
+from perception.progress import progress_bar
+
+HELD_OUT = 10  # one frame in ten is kept from training: the last episodes
+ACTIVE_VARIANCE = 0.01  # Burda 2016, section 5.2: Var of mu over the data above this
+SHOWN = 8  # frames in the picture of reconstructions
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    dataset: Path = Path("runs/demo/episodes")  # folder of recorded episodes
+    out: Path = Path("runs/demo/vae")  # folder for vae.safetensors, pretrain.json and reconstructions.png
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    steps: int = 1000  # gradient steps
+    batch: int = 32  # frames a step
+    lr: float = 2e-3  # peak learning rate of Adam; warmed up and then annealed to zero
+    seed: int = 0  # of weights, batches and noise
+    threads: int = 1  # CPU threads; on two cores one is faster than two that wait for each other
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `pretrain.json` says; the figures are of held-out frames."""
+
+    config: PretrainConfig
+    frames: int  # trained on
+    seconds: float  # of training
+    psnr_db: float  # of the reconstruction from the mean
+    active_units: int  # latents that vary with the image
+    kl_nats: float
+    lane_r2: dict[str, float]  # share of each label's variance that is linear in the mean
+
+
+def pretrain(config: PretrainConfig) -> Report:
+    """Train on a dataset and write `vae.safetensors`, `pretrain.json` and `reconstructions.png` to `config.out`.
+
+    Raises DatasetError for a dataset that cannot be read or whose images have another size than `config.vae`'s.
+    """
+    torch.set_num_threads(config.threads)
+    images, labels = _read(config)
+    split = max(1, len(images) - math.ceil(len(images) / HELD_OUT))
+    vae, seconds = train(images[:split], config)
+    report = Report(config, split, seconds, **measure(vae, images, labels, split))
+    vae.save(config.out / "vae.safetensors")
+    write_whole(config.out / "reconstructions.png", picture(vae, images[split:]))
+    write_whole(config.out / "pretrain.json", msgspec.json.format(msgspec.json.encode(report, enc_hook=str)))
+    return report
+
+
+def train(images: UInt8[Tensor, "n h w 3"], config: PretrainConfig) -> tuple[VAE, float]:
+    """Return a VAE trained on those images, on the CPU in evaluation mode, and the seconds that took."""
+    began = time.perf_counter()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images = images.to(device)
+    generator = torch.Generator(device).manual_seed(config.seed)
+    vae = _new_vae(config).to(device)
+    optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.steps, pct_start=0.1)
+    with progress_bar("steps", "loss {task.fields[loss]:.1f}", "PSNR {task.fields[psnr]:.1f} dB") as progress:
+        task = progress.add_task("pretraining", total=config.steps, loss=math.nan, psnr=math.nan)
+        for _ in range(config.steps):
+            chosen = torch.randint(len(images), (config.batch,), generator=generator, device=device)
+            batch = mirrored(images[chosen], generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
+                loss = vae.loss(batch, generator)
+            optimizer.zero_grad()
+            loss.total.backward()
+            optimizer.step()
+            schedule.step()
+            mse = loss.reconstruction.item() / batch[0].numel()
+            progress.update(task, advance=1, loss=loss.total.item(), psnr=psnr_db(mse))
+    return vae.cpu().eval(), round(time.perf_counter() - began, 1)
+
+
+def mirrored(images: UInt8[Tensor, "b h w 3"], generator: torch.Generator) -> UInt8[Tensor, "b h w 3"]:
+    """Swap left and right in about half of the images: the policy is taught with mirrored drives too."""
+    swap = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return torch.where(swap[:, None, None, None], images.flip(2), images)
+
+
+def measure(vae: VAE, images: UInt8[Tensor, "n h w 3"], labels: np.ndarray, split: int) -> dict:
+    """Return the figures of a Report on images[split:]; labels: (n, 3) float32, columns as in LABELS."""
+    mu, logvar, mse = map(torch.cat, zip(*(_encode(vae, chunk) for chunk in images.split(256)), strict=True))
+    held, x = mu[split:], mu.numpy()
+    r2 = ridge_r2(x[:split], labels[:split], x[split:], labels[split:])
+    return {
+        "psnr_db": psnr_db(mse[split:].mean().item()),
+        "active_units": active_units(held),
+        "kl_nats": kl_nats(held, logvar[split:]).mean().item(),
+        "lane_r2": dict(zip(LABELS, r2.tolist(), strict=True)),
+    }
+
+
+def psnr_db(mse: float) -> float:
+    """Peak signal-to-noise ratio of pixels in [0, 1]: −10 log₁₀ of the mean squared error."""
+    return -10 * math.log10(mse)
+
+
+def active_units(mu: Float[Tensor, "n z"]) -> int:
+    """Return how many latents vary with the image: variance of the mean above 0.01 (Burda 2016, section 5.2)."""
+    return int((mu.var(dim=0) > ACTIVE_VARIANCE).sum())
+
+
+@torch.inference_mode()
+def picture(vae: VAE, images: UInt8[Tensor, "n h w 3"]) -> bytes:
+    """Return a PNG: up to eight images, evenly spaced, above their reconstructions."""
+    shown = images[np.linspace(0, len(images) - 1, min(SHOWN, len(images))).round()]
+    mu, _ = vae.encode(shown)
+    restored = (vae.decode(mu).permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte()
+    rows = [torch.nn.functional.pad(row, (0, 0, 1, 1, 1, 1), value=255) for row in (shown, restored)]
+    tiles = np.concatenate([np.concatenate(list(row.numpy()), axis=1) for row in rows])
+    large = cv2.resize(tiles, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".png", cv2.cvtColor(large, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _read(config: PretrainConfig) -> tuple[UInt8[Tensor, "n h w 3"], np.ndarray]:
+    """All frames of the dataset and their labels, (n, 3) float32."""
+    episodes = list(read_episodes(config.dataset))
+    images = torch.from_numpy(np.concatenate([episode.images for episode in episodes]))
+    labels = [np.stack([getattr(episode, label) for label in LABELS], axis=1) for episode in episodes]
+    found, expected = tuple(images.shape[1:3]), (config.vae.height_px, config.vae.width_px)
+    if found != expected:
+        raise DatasetError(f"{config.dataset}: images are {found} pixels (height, width), the VAE's are {expected}")
+    return images, np.concatenate(labels)
+
+
+def _new_vae(config: PretrainConfig) -> VAE:
+    """A VAE whose weights depend on the seed alone: torch's layers draw them from global state."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return VAE(config.vae)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """True where bfloat16 is computed in hardware; elsewhere it is slower than float32."""
+    return device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+
+
+@torch.inference_mode()
+def _encode(vae: VAE, images: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, Tensor, Float[Tensor, " b"]]:
+    """Mean, log-variance and the mean squared error of the reconstruction from the mean, per image."""
+    mu, logvar = vae.encode(images)
+    return mu, logvar, (vae.decode(mu) - as_pixels(images)).square().mean(dim=(1, 2, 3))

@@ -1,0 +1,232 @@
+"""DDPG's gradients are those of the paper, worked out numerically, and it finds known optima and values."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agent.algorithms.ddpg import DDPG, DDPGConfig
+from agent.checkpoint import flat_weights, load_flat_weights
+from agent.replay import Batch
+
+CONFIG = replace(DDPGConfig(), hidden=(6,), batch_size=16, preactivation_cost=0.0, max_grad_norm=1e9)
+STEP = 1e-6  # of finite differences in float64
+
+
+@pytest.fixture
+def _float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def random_batch(size: int = 16, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((size, 3), (size, 2), (size,), (size,), (size, 3))
+    batch = Batch(*(torch.randn(shape, generator=generator) for shape in shapes))
+    return batch._replace(action=batch.action.tanh(), discount=torch.full((size,), 0.9))
+
+
+def descending(config: DDPGConfig, *, actor_lr: float = 0.0, critic_lr: float = 0.0) -> DDPG:
+    """DDPG by plain gradient descent, so that a step of length 1 is minus the gradient."""
+    torch.manual_seed(1)
+    ddpg = DDPG(config, obs_size=3, action_size=2)
+    for network in (ddpg.actor, ddpg.critic, ddpg.target_actor, ddpg.target_critic):
+        for parameter in network.parameters():  # far from the near-zero start, where gradients all but vanish
+            parameter.data.uniform_(-0.7, 0.7)
+    ddpg.actor_optimizer = torch.optim.SGD(ddpg.actor.parameters(), actor_lr)
+    ddpg.critic_optimizer = torch.optim.SGD(ddpg.critic.parameters(), critic_lr)
+    return ddpg
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+
+
+def step_of(network: torch.nn.Module, ddpg: DDPG, batch: Batch) -> torch.Tensor:
+    """How far an update moves the network's weights."""
+    before = weights(network)
+    ddpg.update(batch)
+    return weights(network) - before
+
+
+def numeric_gradient(function, point: torch.Tensor) -> torch.Tensor:
+    """Central differences of `function` at `point`, (N,); the function's values may be of any shape."""
+    columns = []
+    for i in range(len(point)):
+        offset = torch.zeros_like(point)
+        offset[i] = STEP
+        columns.append((function(point + offset) - function(point - offset)) / (2 * STEP))
+    return torch.stack(columns, dim=-1)
+
+
+def action_value_gradient(critic: torch.nn.Module, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """∇_a Q(s, a), (batch, 2), by central differences."""
+    sides = []
+    for i in range(action.shape[1]):
+        offset = STEP * torch.eye(action.shape[1])[i]
+        sides.append((critic(obs, action + offset) - critic(obs, action - offset)) / (2 * STEP))
+    return torch.stack(sides, dim=-1)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_the_actor_climbs_the_deterministic_policy_gradient():
+    ddpg, batch = descending(CONFIG, actor_lr=1.0), random_batch()
+    actor = copy.deepcopy(ddpg.actor)
+
+    def mu(theta: torch.Tensor) -> torch.Tensor:
+        load_flat_weights(actor, theta)
+        return actor(batch.obs)
+
+    with torch.no_grad():
+        theta = flat_weights(ddpg.actor)
+        mu_gradient = numeric_gradient(mu, theta)  # ∇_θ μ, (batch, 2, N)
+        value_gradient = action_value_gradient(ddpg.critic, batch.obs, mu(theta))
+    expected = torch.einsum("ba,ban->n", value_gradient, mu_gradient) / len(batch.obs)  # Silver 2014, eq. 9
+    assert expected.abs().max() > 1e-3
+    assert torch.allclose(step_of(ddpg.actor, ddpg, batch), expected, atol=1e-8, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_the_critic_descends_the_squared_td_error_with_fixed_targets():
+    ddpg, batch = descending(CONFIG, critic_lr=1.0), random_batch()
+    batch.discount[::2] = 0.0
+    critic = copy.deepcopy(ddpg.critic)
+    with torch.no_grad():
+        following = ddpg.target_critic(batch.next_obs, ddpg.target_actor(batch.next_obs))
+        y = batch.reward + torch.tensor([0.0, 0.9] * 8) * following
+
+    def loss(theta: torch.Tensor) -> torch.Tensor:
+        torch.nn.utils.vector_to_parameters(theta, critic.parameters())
+        return (y - critic(batch.obs, batch.action)).square().sum() / 16
+
+    with torch.no_grad():
+        expected = -numeric_gradient(loss, weights(ddpg.critic))
+    assert torch.allclose(step_of(ddpg.critic, ddpg, batch), expected, atol=1e-8, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_saturation_costs_the_squared_preactivation():
+    config = replace(CONFIG, preactivation_cost=0.5)
+    with_cost, without = descending(config, actor_lr=1.0), descending(CONFIG, actor_lr=1.0)
+    batch, actor = random_batch(), copy.deepcopy(with_cost.actor)
+
+    def cost(theta: torch.Tensor) -> torch.Tensor:
+        load_flat_weights(actor, theta)
+        return 0.5 * torch.atanh(actor(batch.obs)).square().mean()
+
+    with torch.no_grad():
+        expected = -numeric_gradient(cost, flat_weights(with_cost.actor))
+    difference = step_of(with_cost.actor, with_cost, batch) - step_of(without.actor, without, batch)
+    assert torch.allclose(difference, expected, atol=1e-8, rtol=1e-5)
+
+
+def test_each_networks_step_leaves_the_other_alone():
+    only_actor, only_critic = descending(CONFIG, actor_lr=0.1), descending(CONFIG, critic_lr=0.1)
+    batch = random_batch()
+    assert step_of(only_actor.critic, only_actor, batch).abs().max() == 0
+    assert step_of(only_actor.actor, only_actor, batch).abs().max() > 0
+    assert step_of(only_critic.actor, only_critic, batch).abs().max() == 0
+    assert step_of(only_critic.critic, only_critic, batch).abs().max() > 0
+
+
+def test_targets_follow_by_tau_and_by_nothing_else():
+    ddpg, batch = descending(replace(CONFIG, tau=0.25), actor_lr=0.1, critic_lr=0.1), random_batch()
+    for target, network in ((ddpg.target_actor, ddpg.actor), (ddpg.target_critic, ddpg.critic)):
+        before = weights(target)
+        ddpg.update(batch)
+        assert torch.allclose(weights(target), 0.75 * before + 0.25 * weights(network), atol=1e-6)
+        assert not any(parameter.requires_grad for parameter in target.parameters())
+
+
+def test_targets_start_as_copies_that_share_no_memory():
+    ddpg = DDPG(CONFIG, 3, 2)
+    for target, network in ((ddpg.target_actor, ddpg.actor), (ddpg.target_critic, ddpg.critic)):
+        assert torch.equal(weights(target), weights(network))
+        theirs = {parameter.data_ptr() for parameter in network.parameters()}
+        assert theirs.isdisjoint(parameter.data_ptr() for parameter in target.parameters())
+
+
+def test_gradients_are_clipped_to_the_papers_0_005():
+    config = replace(CONFIG, max_grad_norm=0.005)
+    batch = random_batch()
+    for name in ("actor", "critic"):
+        ddpg = descending(config, **{f"{name}_lr": 1.0})
+        assert step_of(getattr(ddpg, name), ddpg, batch).norm().item() == pytest.approx(0.005, rel=1e-3)
+
+
+def test_a_small_gradient_is_not_clipped():
+    batch = random_batch()
+    wide, clipping = descending(CONFIG, critic_lr=1.0), descending(replace(CONFIG, max_grad_norm=100.0), critic_lr=1.0)
+    assert torch.allclose(step_of(wide.critic, wide, batch), step_of(clipping.critic, clipping, batch))
+
+
+def trained(config: DDPGConfig, updates: int, experience) -> DDPG:
+    """One-dimensional actions, two-dimensional states: `experience(generator)` draws each batch."""
+    torch.manual_seed(0)
+    ddpg, generator = DDPG(config, obs_size=2, action_size=1), torch.Generator().manual_seed(0)
+    for _ in range(updates):
+        ddpg.update(experience(generator))
+    return ddpg
+
+
+FIRST, SECOND = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+LEARNING = replace(DDPGConfig(), hidden=(32,), actor_lr=3e-3, critic_lr=3e-3, tau=0.05, max_grad_norm=1.0)
+
+
+def bandit(generator: torch.Generator) -> Batch:
+    """Reward −(a − 0.5)², and the episode ends; whatever follows must not count."""
+    action = torch.rand(64, 1, generator=generator) * 2 - 1
+    state = FIRST.expand(64, 2)
+    return Batch(state, action, -((action[:, 0] - 0.5) ** 2), torch.zeros(64), 100 * state)
+
+
+def two_steps(generator: torch.Generator) -> Batch:
+    """The first step earns nothing, the second 3 − (a + 0.5)² and ends the episode; γ = 0.9."""
+    action = torch.rand(64, 1, generator=generator) * 2 - 1
+    late = torch.rand(64, generator=generator) < 0.5
+    reward = torch.where(late, 3 - (action[:, 0] + 0.5) ** 2, 0.0)
+    state = torch.where(late[:, None], SECOND, FIRST)
+    return Batch(state, action, reward, torch.where(late, 0.0, 0.9), SECOND.expand(64, 2))
+
+
+def standing_still(generator: torch.Generator) -> Batch:
+    """Reward 1 for ever, γ = 0.5, every step cut off by the clock: worth 1 / (1 − 0.5) = 2."""
+    action = torch.rand(64, 1, generator=generator) * 2 - 1
+    state = FIRST.expand(64, 2)
+    return Batch(state, action, torch.ones(64), torch.full((64,), 0.5), state)
+
+
+def test_it_finds_the_best_arm_of_a_bandit():
+    ddpg = trained(LEARNING, 400, bandit)
+    assert ddpg.actor(FIRST).item() == pytest.approx(0.5, abs=0.06)
+    arms = torch.tensor([[-0.5], [0.0], [0.5]])
+    values = ddpg.critic(FIRST.expand(3, 2), arms)
+    assert values.tolist() == pytest.approx([-1.0, -0.25, 0.0], abs=0.08)
+
+
+def test_it_knows_the_value_of_two_steps():
+    ddpg = trained(LEARNING, 800, two_steps)
+    assert ddpg.actor(SECOND).item() == pytest.approx(-0.5, abs=0.1)
+    assert ddpg.critic(SECOND, torch.tensor([[-0.5]])).item() == pytest.approx(3.0, abs=0.1)
+    for action in (-0.5, 0.5):
+        assert ddpg.critic(FIRST, torch.tensor([[action]])).item() == pytest.approx(2.7, abs=0.15)  # 0.9 · 3
+
+
+def test_a_time_out_is_worth_what_would_have_followed():
+    ddpg = trained(LEARNING, 600, standing_still)
+    assert ddpg.critic(FIRST, torch.zeros(1, 1)).item() == pytest.approx(2.0, abs=0.1)
+
+
+def test_an_update_reports_the_losses_of_before_it():
+    ddpg, batch = descending(CONFIG), random_batch()
+    with torch.no_grad():
+        value = ddpg.critic(batch.obs, batch.action)
+        y = batch.reward + 0.9 * ddpg.target_critic(batch.next_obs, ddpg.target_actor(batch.next_obs))
+        climbed = ddpg.critic(batch.obs, ddpg.actor(batch.obs)).mean()
+    scalars = {name: scalar.item() for name, scalar in ddpg.update(batch).items()}
+    assert scalars["critic_loss"] == pytest.approx((y - value).square().mean().item(), rel=1e-4)
+    assert scalars["actor_loss"] == pytest.approx(-climbed.item(), rel=1e-4)
+    assert scalars["q_mean"] == pytest.approx(value.mean().item(), rel=1e-4)

@@ -1,0 +1,98 @@
+"""Worlds small enough to work out by hand, and an encoder that sees only one pixel."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict
+from torch import nn
+
+from agent.checkpoint import PolicyFacts
+
+FACTS = PolicyFacts(
+    run="test",
+    env="sim:LaneFollowing-v0",
+    road_seed=0,
+    length_m=12.0,
+    obs_size=38,
+    action_size=2,
+    hidden=(16,),
+    history=2,
+    period_s=0.1,
+    image_height=64,
+    image_width=64,
+    top_speed_mps=10 / 3.6,
+    max_steering_rad=np.pi / 6,
+    max_steering_rate_radps=0.8,
+)
+
+
+class Strip(gymnasium.Env):
+    """A strip of `length` steps; observes (episode, step), and its motors do half of what they are told.
+
+    `ending` is "terminated" or "truncated". `asked` and `seen` remember all actions and observations.
+    """
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, length: int, ending: str = "terminated"):
+        self.length, self.ending = length, ending
+        self.episode = -1
+        self.asked: list[np.ndarray] = []
+        self.seen: list[np.ndarray] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.episode, self.steps = self.episode + 1, 0
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.asked.append(action.copy())
+        self.steps += 1
+        over = self.steps == self.length
+        info = {
+            "executed": action / 2,
+            "distance_m": 3.0 * self.steps,
+            "disengagement": "off the strip" if over and self.ending == "terminated" else None,
+            "finished": over and self.ending == "truncated",
+        }
+        terminated, truncated = (over and self.ending == end for end in ("terminated", "truncated"))
+        return self._observe(), float(self.steps), terminated, truncated, info
+
+    def _observe(self) -> np.ndarray:
+        self.seen.append(np.array([self.episode, self.steps], np.float32))
+        return self.seen[-1]
+
+
+class Film(gymnasium.Env):
+    """Images and measurements of a car with 5 m/s top speed and 0.5 rad of steering, drawn from its own generator."""
+
+    observation_space = Dict(image=Box(0, 255, (8, 8, 3), np.uint8), state=Box(-np.inf, np.inf, (4,), np.float32))
+    action_space = Box(-1, 1, (2,), np.float32)
+    vehicle = SimpleNamespace(top_speed_mps=5.0, max_steering_rad=0.5)
+
+    def __init__(self):
+        self.shown: list[dict[str, np.ndarray]] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        super().reset(seed=seed)
+        return self._observe(), {}
+
+    def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
+        return self._observe(), 0.0, False, False, {"distance_m": 1.0}
+
+    def _observe(self) -> dict[str, np.ndarray]:
+        image = self.np_random.integers(0, 256, (8, 8, 3), np.uint8)
+        self.shown.append({"image": image, "state": self.np_random.random(4, np.float32)})
+        return self.shown[-1]
+
+
+class FirstPixel(nn.Module):
+    """Encodes an image as its first pixel in [0, 1], and is most uncertain about it."""
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mu = images[:, 0, 0].float() / 255
+        return mu, torch.full_like(mu, 10.0)

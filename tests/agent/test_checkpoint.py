@@ -1,0 +1,107 @@
+"""A checkpoint comes back bit by bit, and a bad one is named in one line."""
+
+import os
+
+import msgspec
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from agent.checkpoint import CheckpointError, flat_weights, load_actor, load_flat_weights, save_actor
+from agent.networks import Actor
+from tests.agent.fakes import FACTS
+
+
+def make_actor(seed: int = 0) -> Actor:
+    torch.manual_seed(seed)
+    return Actor(FACTS.obs_size, FACTS.action_size, FACTS.hidden)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "actor.safetensors"
+    save_actor(path, make_actor(), FACTS)
+    return path
+
+
+def refused(path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_actor(path)
+    assert caught.value.exit_code == 2
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_actor_and_facts_come_back_bit_by_bit(path):
+    actor, facts = load_actor(path)
+    assert facts == FACTS
+    saved = make_actor().state_dict()
+    assert actor.state_dict().keys() == saved.keys()
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in actor.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in actor.parameters())
+
+
+def test_saving_again_replaces_the_file_whole(path):
+    save_actor(path, make_actor(seed=1), FACTS)
+    assert torch.equal(flat_weights(load_actor(path)[0]), flat_weights(make_actor(seed=1)))
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_save_that_is_cut_short_leaves_the_old_file(path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_actor(path, make_actor(seed=1), FACTS)
+    assert torch.equal(flat_weights(load_actor(path)[0]), flat_weights(make_actor()))
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    assert "no such checkpoint" in refused(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_a_truncated_file_is_an_error(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "damaged" in refused(path)
+
+
+def test_a_folder_is_an_error(tmp_path):
+    refused(tmp_path)
+
+
+def test_a_file_of_something_else_is_an_error(path):
+    path.write_bytes(b"import os; os.abort()" * 100)
+    assert "not an actor" in refused(path)
+
+
+def test_weights_without_our_metadata_are_an_error(path):
+    save_file(make_actor().state_dict(), path)
+    assert "lapwing" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["not json", "{}", msgspec.json.encode(msgspec.structs.replace(FACTS, hidden=(17,))).decode()],
+    ids=["no json", "no facts", "facts of another actor"],
+)
+def test_metadata_that_does_not_fit_is_an_error(path, metadata):
+    save_file(make_actor().state_dict(), path, metadata={"lapwing": metadata})
+    refused(path)
+
+
+def test_a_checkpoint_of_a_later_version_is_an_error(path):
+    facts = msgspec.json.decode(msgspec.json.encode(FACTS)) | {"tyres": "winter"}
+    save_file(make_actor().state_dict(), path, metadata={"lapwing": msgspec.json.encode(facts).decode()})
+    assert "tyres" in refused(path)
+
+
+@given(st.integers(0, 2**31))
+def test_flat_weights_are_a_round_trip(seed):
+    actor = make_actor(seed)
+    flat = flat_weights(actor)
+    assert flat.shape == (38 * 16 + 16 + 2 * 16 + 16 * 2 + 2,)  # layer, LayerNorm, layer
+    other = make_actor(seed + 1)
+    load_flat_weights(other, flat.clone())
+    assert torch.equal(flat_weights(other), flat)

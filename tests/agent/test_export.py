@@ -1,0 +1,96 @@
+"""One ONNX file computes what torch computes, for any number of frames, or is not written."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from rich.console import Console
+
+import agent.export
+from agent.checkpoint import load_actor, save_actor
+from agent.export import CameraPolicy, ExportConfig, ExportError, export
+from deploy.policy import OnnxPolicy
+from perception.encoders import load_encoder
+from tests.agent.fakes import FACTS
+from tests.agent.runs import real_frames, write_run
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # torch.onnx itself is behind torch
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run and its exported policy."""
+    run = write_run(tmp_path_factory.mktemp("export") / "train")
+    actor, _ = load_actor(run / "actor.safetensors")
+    for parameter in actor.body[-1].parameters():
+        parameter.mul_(100)  # actions that say something
+    save_actor(run / "actor.safetensors", actor, FACTS)
+    export(ExportConfig(run, run / "policy.onnx"), Console(quiet=True))
+    return run
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return real_frames(8)
+
+
+def torch_actions(run, image: np.ndarray, state: np.ndarray) -> np.ndarray:
+    actor, _ = load_actor(run / "actor.safetensors")
+    policy = CameraPolicy(load_encoder(run / "vae.safetensors"), actor)
+    with torch.no_grad():
+        return policy(torch.from_numpy(image), torch.from_numpy(state)).numpy()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 8])
+def test_onnx_agrees_with_torch_on_real_frames(run, frames, batch):
+    image, state = frames[:batch], np.random.default_rng(batch).uniform(-1, 1, (batch, 6)).astype(np.float32)
+    session = onnxruntime.InferenceSession(run / "policy.onnx", providers=["CPUExecutionProvider"])
+    (action,) = session.run(["action"], {"image": image, "state": state})
+    assert action.shape == (batch, 2)
+    assert np.abs(action - torch_actions(run, image, state)).max() < 1e-4
+    assert np.abs(action).max() > 1e-2
+
+
+def test_the_car_reads_it_and_gets_the_same_action(run, frames):
+    policy, state = OnnxPolicy.load(run / "policy.onnx"), np.linspace(-1, 1, 6, dtype=np.float32)
+    for image in frames:
+        assert policy(image, state) == pytest.approx(torch_actions(run, image[None], state[None])[0], abs=1e-4)
+
+
+def test_the_car_reads_what_it_was_trained_for(run):
+    spec = OnnxPolicy.load(run / "policy.onnx").spec
+    assert (spec.run, spec.period_s, spec.history) == ("test", 0.1, 2)
+    assert (spec.image_height, spec.image_width, spec.state_size) == (64, 64, 6)
+    assert spec.top_speed_mps == pytest.approx(2.77778, abs=1e-4)
+    assert spec.max_steering_rad == pytest.approx(0.5236, abs=1e-4)
+    assert spec.max_steering_rate_radps == 0.8
+
+
+def test_the_latent_and_the_state_both_reach_the_action(run, frames):
+    policy, state = OnnxPolicy.load(run / "policy.onnx"), np.zeros(6, np.float32)
+    assert not np.array_equal(policy(frames[0], state), policy(frames[1], state))
+    assert not np.array_equal(policy(frames[0], state), policy(frames[0], state + 0.5))
+
+
+@pytest.mark.parametrize("error", [1e-3, np.nan])
+def test_a_graph_that_computes_something_else_is_not_written(run, tmp_path, monkeypatch, error):
+    model = onnx.load(run / "policy.onnx")
+    (bias,) = [tensor for tensor in model.graph.initializer if list(tensor.dims) == [2] and tensor.data_type == 1]
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(error), bias.name))
+    monkeypatch.setattr(agent.export, "to_onnx", lambda *_: model)
+    out = tmp_path / "out" / "policy.onnx"
+    with pytest.raises(ExportError, match=r"policy\.onnx") as caught:
+        export(ExportConfig(run, out), Console(quiet=True))
+    assert caught.value.exit_code == 2
+    assert list(tmp_path.rglob("*.onnx*")) == []
+
+
+def test_nothing_is_left_beside_the_file(run):
+    assert sorted(path.name for path in run.iterdir()) == [
+        "actor.safetensors",
+        "episodes.csv",
+        "policy.onnx",
+        "vae.safetensors",
+    ]

@@ -1,0 +1,152 @@
+"""The learner stores what arrives, learns as much as it is worth, and publishes what it has become."""
+
+import numpy as np
+import pytest
+import torch
+
+from agent.algorithms.ddpg import DDPG, DDPGConfig
+from agent.channel import LearnerEnd
+from agent.checkpoint import flat_weights
+from agent.learner import Learner
+from agent.ratio import Ratio
+from agent.replay import Replay
+from deploy.wire import EpisodeReport, Experience, Weights
+
+CONFIG = DDPGConfig(hidden=(8,), batch_size=4, gamma=0.75)
+
+
+class Line(LearnerEnd):
+    """A line on which the given messages arrive one by one, and that remembers what was published."""
+
+    def __init__(self, *messages: tuple):
+        self.malformed = 0
+        self.messages = list(messages)
+        self.published: list[tuple[Weights, np.ndarray]] = []
+
+    def receive(self, wait_ms: int = 0):
+        if self.messages:
+            message, *arrays = self.messages.pop(0)
+            yield message, arrays
+
+    def publish(self, header: Weights, weights: np.ndarray) -> None:
+        self.published.append((header, weights.copy()))
+
+
+def experience(ends: str) -> tuple:
+    """Transitions that go on (.), terminate (x) or are cut off by the clock (t)."""
+    n = len(ends)
+    obs = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+    terminated = np.array([end == "x" for end in ends])
+    return Experience(episode=0, first=0, actor=0), obs, np.zeros((n, 1), np.float32), obs[:, 0], terminated, obs + 100
+
+
+def report(kind: str, weights: np.ndarray | None = None) -> tuple:
+    told = EpisodeReport(
+        actor=0,
+        episode=0,
+        kind=kind,
+        steps=1,
+        distance_m=0.0,
+        reward=0.0,
+        disengagement=None,
+        finished=False,
+        version=1,
+        wall_s=0.0,
+    )
+    return (told,) if weights is None else (told, weights)
+
+
+def make(line: Line, ratio: Ratio) -> Learner:
+    torch.manual_seed(0)
+    replay = Replay(100, 2, 1, torch.Generator().manual_seed(0))
+    return Learner(DDPG(CONFIG, 2, 1), replay, ratio, line)
+
+
+def until_a_test(told: EpisodeReport, weights: np.ndarray | None) -> bool:
+    return told.kind == "test"
+
+
+def test_the_discount_is_zero_on_termination_and_gamma_on_a_time_out():
+    learner = make(Line(experience("..t"), experience("..x"), report("test")), Ratio(0, 0))
+    learner.run(until_a_test)
+    batch = learner.replay.sample(500)
+    assert len(learner.replay) == 6
+    assert torch.all(batch.next_obs == batch.obs + 100)
+    found = {
+        (next_obs.item() - 100, discount.item())
+        for next_obs, discount in zip(batch.next_obs[:, 0], batch.discount, strict=True)
+    }
+    assert found == {(0.0, 0.75), (2.0, 0.75), (4.0, 0.75), (4.0, 0.0)}
+
+
+def test_it_makes_the_updates_that_are_due_and_no_more():
+    quiet = [report("train")] * 2
+    line = Line(experience("...."), *quiet)
+    learner = make(line, Ratio(per_episode=5, per_step=0.5))
+
+    def enough(told: EpisodeReport, weights: np.ndarray | None) -> bool:
+        return learner.episodes == 3
+
+    turns = iter(range(60))
+
+    def receive(wait_ms: int = 0):
+        yield from Line.receive(line, wait_ms)
+        if next(turns) == 50:
+            yield report("train")[0], []
+
+    line.receive = receive
+    learner.run(enough)
+    assert learner.episodes == 3
+    assert learner.updates == 12  # 2 episodes · 5 + 4 steps · 0.5; the third episode ended the run
+
+
+def test_an_idle_learner_publishes_the_weights_it_has():
+    line = Line(experience(".."), report("train"), report("test"))
+    learner = make(line, Ratio(per_episode=0, per_step=0))
+    untrained = flat_weights(learner.algorithm.actor).numpy().copy()
+    learner.run(until_a_test)
+    versions = [header.version for header, _ in line.published]
+    assert versions == sorted(set(versions))
+    assert len(versions) >= 2
+    assert all(np.array_equal(weights, untrained) for _, weights in line.published)
+    assert not any(header.stop for header, _ in line.published)
+    assert (line.published[-1][0].transitions, line.published[-1][0].episodes) == (2, 1)
+
+
+def test_what_is_published_is_what_it_has_learned():
+    line = Line(experience("...."), *[report("train")] * 40, report("test"))
+    learner = make(line, Ratio(per_episode=1, per_step=0))
+    learner.run(until_a_test)
+    learner.publish()
+    header, weights = line.published[-1]
+    assert header.updates == learner.updates > 20
+    assert np.array_equal(weights, flat_weights(learner.algorithm.actor).numpy())
+    assert not np.array_equal(weights, line.published[0][1])
+
+
+def test_the_judge_is_given_the_weights_that_drove():
+    drove, judged = np.arange(3, dtype=np.float32), []
+
+    def judge(told: EpisodeReport, weights: np.ndarray | None) -> bool:
+        judged.append((told.kind, weights))
+        return told.kind == "test"
+
+    make(Line(report("train"), report("test", drove)), Ratio(0, 0)).run(judge)
+    (first, none), (second, weights) = judged
+    assert (first, none, second) == ("train", None, "test")
+    assert np.array_equal(weights, drove)
+
+
+def test_stop_is_published():
+    line = Line()
+    make(line, Ratio()).stop()
+    assert [header.stop for header, _ in line.published] == [True]
+
+
+def test_the_replay_keeps_its_own_copy_of_what_came():
+    first, *arrays = experience("..")
+    learner = make(Line((first, *arrays), report("test")), Ratio(0, 0))
+    learner.run(until_a_test)
+    for array in arrays:
+        array[:] = 0
+    assert learner.replay.sample(50).next_obs.min().item() == pytest.approx(100)

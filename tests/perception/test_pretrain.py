@@ -1,0 +1,117 @@
+"""Pretraining learns, measures on frames it did not see, and writes what it learned."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from perception.encoders import load_encoder
+from perception.encoders.vae import VAEConfig
+from perception.episodes import LABELS, DatasetError, RecordConfig, read_frames, record
+from perception.pretrain import PretrainConfig, Report, active_units, mirrored, pretrain, psnr_db
+from tests.perception.lanes import FAKE, SIZE
+
+TINY = VAEConfig(latent=4, height_px=SIZE, width_px=SIZE, channels=(8, 16), beta=0.01)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    record(RecordConfig(env=FAKE, out=folder, frames=300, episode_frames=10))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path) -> tuple[Path, Report]:
+    out = dataset.parent / "vae"
+    return out, pretrain(PretrainConfig(dataset, out, vae=TINY, steps=300, batch=16, lr=5e-3, threads=1))
+
+
+def test_held_out_frames_are_rebuilt_better_than_by_the_mean_image(dataset: Path, trained: tuple[Path, Report]) -> None:
+    frames = read_frames(dataset) / 255.0
+    assert trained[1].frames == 270
+    of_the_mean = np.square(frames[270:] - frames[:270].mean(axis=0)).mean()
+    assert trained[1].psnr_db > psnr_db(of_the_mean) + 3
+
+
+def test_more_steps_lower_the_loss(dataset: Path, trained: tuple[Path, Report], tmp_path: Path) -> None:
+    short = pretrain(PretrainConfig(dataset, tmp_path, vae=TINY, steps=10, batch=16, threads=1))
+    frames = torch.from_numpy(read_frames(dataset))
+    losses = [
+        load_encoder(out / "vae.safetensors").loss(frames, torch.Generator().manual_seed(0)).total.item()
+        for out in (tmp_path, trained[0])
+    ]
+    assert losses[1] < 0.7 * losses[0]
+    assert short.psnr_db < trained[1].psnr_db
+
+
+def test_the_latent_knows_where_the_line_is(trained: tuple[Path, Report]) -> None:
+    assert trained[1].lane_r2["lateral_offset_m"] > 0.6
+
+
+def test_the_report_is_written(trained: tuple[Path, Report]) -> None:
+    out, report = trained
+    written = msgspec.json.decode((out / "pretrain.json").read_bytes())
+    assert written["psnr_db"] == report.psnr_db
+    assert written["config"]["vae"]["latent"] == 4
+    assert list(written["lane_r2"]) == list(LABELS)
+    assert 0 < written["active_units"] <= 4
+    assert sorted(path.name for path in out.iterdir()) == [
+        "pretrain.json",
+        "reconstructions.png",
+        "vae.safetensors",
+    ]
+
+
+def test_the_picture_shows_eight_frames_above_their_reconstructions(
+    dataset: Path, trained: tuple[Path, Report]
+) -> None:
+    picture = cv2.imread(str(trained[0] / "reconstructions.png"))
+    height, width, _ = picture.shape
+    assert height * 8 == width * 2
+    first = cv2.cvtColor(picture[: height // 2, : width // 8], cv2.COLOR_BGR2RGB)
+    small = cv2.resize(first, (SIZE + 2, SIZE + 2), interpolation=cv2.INTER_AREA)[1:-1, 1:-1]
+    assert np.abs(small.astype(int) - read_frames(dataset)[270]).mean() < 10
+
+
+def test_the_same_seed_gives_the_same_weights(dataset: Path, tmp_path: Path) -> None:
+    config = PretrainConfig(dataset, tmp_path, vae=TINY, steps=5, batch=8, threads=1)
+    seeds = {"first": 1, "second": 1, "third": 2}
+    for name, seed in seeds.items():
+        torch.rand(3)  # global randomness does not matter
+        pretrain(replace(config, out=tmp_path / name, seed=seed))
+    first, second, third = ((tmp_path / name / "vae.safetensors").read_bytes() for name in seeds)
+    assert first == second != third
+
+
+def test_images_of_another_size_are_refused(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"\(16, 16\).*\(64, 64\)"):
+        pretrain(PretrainConfig(dataset, tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_mirroring_swaps_left_and_right_in_about_half_the_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (400, 4, 6, 3), dtype=torch.uint8, generator=generator)
+    seen = mirrored(images, generator)
+    swapped = [
+        torch.equal(image, original[:, [5, 4, 3, 2, 1, 0]]) for image, original in zip(seen, images, strict=True)
+    ]
+    kept = [torch.equal(image, original) for image, original in zip(seen, images, strict=True)]
+    assert sum(swapped) + sum(kept) == 400
+    assert 160 < sum(swapped) < 240  # 4 standard deviations
+
+
+@pytest.mark.parametrize(("mse", "expected"), [(1.0, 0), (0.01, 20), (0.001, 30), (0.25, 6.0206)])
+def test_psnr_by_hand(mse: float, expected: float) -> None:
+    assert psnr_db(mse) == pytest.approx(expected, abs=1e-4)
+
+
+def test_units_whose_mean_varies_are_active() -> None:
+    sign = torch.tensor([1.0, -1]).repeat(50)
+    mu = torch.stack([sign, 0.2 * sign, 0.05 * sign, torch.full((100,), 7.0)], dim=1)  # variances 1, 0.04, 0.0025, 0
+    assert active_units(mu) == 2

@@ -1,0 +1,46 @@
+"""The reference camera sees the surface alone and gives back what it takes."""
+
+import numpy as np
+import pybullet
+import pytest
+
+from sim.renderers.bullet import BulletRenderer
+from sim.renderers.planar import sky
+from sim.spec import CameraSpec
+from sim.surface import GRASS, Surface
+
+CAMERA = CameraSpec()
+
+
+@pytest.fixture
+def renderer():
+    # A quarter is red: x and y beyond the middle, at (0, 0), are positive.
+    image = np.full((400, 400, 3), GRASS, np.uint8)
+    image[200:, 200:] = (250, 10, 10)
+    renderer = BulletRenderer(Surface(image, (-20.0, -20.0)), CAMERA)
+    yield renderer
+    if pybullet.isConnected(renderer.client):
+        renderer.close()
+
+
+def test_it_shows_the_sky_down_to_the_horizon(renderer):
+    assert np.array_equal(renderer.render((0.0, 0.0, 0.0))[:18], sky(CAMERA)[:18])
+
+
+def test_left_of_the_car_is_left_in_the_picture_whichever_way_it_looks(renderer):
+    along_x, along_y = renderer.render((0.0, 0.0, 0.0)), renderer.render((0.0, 0.0, np.pi / 2))
+    red_left = (along_x[30:] == (250, 10, 10)).all(axis=2)
+    red_right = (along_y[30:] == (250, 10, 10)).all(axis=2)
+    assert red_left[:, :30].all()
+    assert not red_left[:, 34:].any()
+    assert red_right[:, 34:].all()
+    assert not red_right[:, :30].any()
+
+
+def test_beyond_the_surface_is_grass(renderer):
+    assert renderer.render((200.0, 0.0, 0.0))[40].astype(int) == pytest.approx(np.full((64, 3), GRASS), abs=2)
+
+
+def test_closing_ends_its_pybullet(renderer):
+    renderer.close()
+    assert not pybullet.isConnected(renderer.client)

@@ -1,0 +1,203 @@
+"""The environment keeps Gymnasium's contract, is reproducible and can be driven to the end."""
+
+import hashlib
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from tests.sim.scenes import pure_pursuit
+
+ID = "sim:LaneFollowing-v0"
+STAND = np.array([0.0, -1.0], np.float32)
+AHEAD = np.array([0.0, 1.0], np.float32)
+
+
+@pytest.fixture
+def make():
+    """gymnasium.make that closes what it has made."""
+    made = []
+
+    def make(**options) -> gymnasium.Env:
+        made.append(gymnasium.make(ID, **options))
+        return made[-1]
+
+    yield make
+    for env in made:
+        env.close()
+
+
+def fingerprint(seed: int) -> str:
+    """A digest of every frame, state, reward and info of a random episode on a random road."""
+    env = gymnasium.make(ID, random_road=True, random_start=True, length_m=60.0)
+    env.action_space.seed(seed)
+    digest = hashlib.sha256()
+    obs, info = env.reset(seed=seed)
+    over = False
+    for _ in range(40):
+        digest.update(obs["image"].tobytes() + obs["state"].tobytes() + repr(sorted(info.items())).encode())
+        if over:
+            break
+        obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        digest.update(repr(reward).encode())
+        over = terminated or truncated
+    env.close()
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("unwrapped", [False, True])
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
+def test_gymnasiums_checker_is_content(make, unwrapped):
+    env = make(render_mode="rgb_array", length_m=60.0)
+    check_env(env.unwrapped if unwrapped else env)
+
+
+def test_spaces_and_info_are_as_announced(make):
+    env = make(length_m=60.0)
+    obs, info = env.reset(seed=0)
+    assert obs["image"].shape == (64, 64, 3)
+    assert obs["image"].dtype == np.uint8
+    assert obs["state"].tolist() == [0.0, 0.0, 0.0, -1.0]
+    assert env.action_space == gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    names = "distance_m lateral_offset_m heading_error_rad curvature_1pm x_m y_m yaw_rad disengagement finished"
+    assert set(info) == set(names.split())
+    assert (info["distance_m"], info["disengagement"], info["finished"]) == (0.0, None, False)
+
+
+def test_the_state_holds_speed_steering_and_the_executed_action(make):
+    env = make(length_m=60.0)
+    env.reset()
+    for _ in range(3):
+        obs, *_ = env.step(np.array([1.0, 0.5], np.float32))
+    speed_mps, steering_rad, steering, speed = obs["state"]
+    assert speed_mps == pytest.approx(3 * 0.1 * 1.5, rel=0.05)  # three steps at 1.5 m/s²
+    assert 0.08 < steering_rad <= 0.24  # 0.8 rad/s, and the wheels are up to two steps behind
+    assert (steering, speed) == pytest.approx((0.24 / np.radians(30), 0.5), abs=1e-3)
+
+
+def test_the_same_seed_is_the_same_episode_bit_for_bit_in_any_process():
+    here = [fingerprint(3), fingerprint(3)]
+    program = "from tests.sim.test_lane_following import fingerprint; print(fingerprint(3))"
+    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert here[0] == here[1] == there.stdout.split()[-1]
+    assert fingerprint(4) != here[0]
+
+
+def test_rewards_add_up_to_the_distance_driven(make):
+    env = make(length_m=60.0)
+    _, info = env.reset(options={"distance_m": 20.0})
+    start_m, total_m, over = info["distance_m"], 0.0, False
+    assert start_m == pytest.approx(20.0, abs=1e-6)
+    while not over:
+        _, reward, terminated, over, info = env.step(pure_pursuit(env.unwrapped.world))
+        total_m += reward
+        assert not terminated
+    assert total_m == pytest.approx(info["distance_m"] - start_m, abs=1e-9)
+    assert total_m == pytest.approx(40.0, abs=0.3)
+
+
+@pytest.mark.parametrize("road_seed", range(5))
+def test_a_driver_who_knows_the_lane_finishes_the_route(make, road_seed):
+    env = make(road_seed=road_seed)
+    env.reset()
+    steps, over = 0, False
+    while not over:
+        _, _, terminated, truncated, info = env.step(pure_pursuit(env.unwrapped.world))
+        over, steps = terminated or truncated, steps + 1
+    assert (terminated, truncated, info["finished"], info["disengagement"]) == (False, True, True, None)
+    assert info["distance_m"] >= 250.0
+    assert steps == pytest.approx(10 * (250 / 2.7778 + 2.7778 / 2 / 1.5), rel=0.03)  # top speed after v / 2a
+
+
+def test_leaving_the_lane_terminates(make):
+    env = make()
+    env.reset()
+    over = False
+    while not over:
+        _, _, terminated, truncated, info = env.step(AHEAD)
+        over = terminated or truncated
+    assert (terminated, truncated, info["disengagement"], info["finished"]) == (True, False, "off lane", False)
+    assert abs(info["lateral_offset_m"]) > 0.4
+
+
+def test_standing_still_is_truncated_after_twice_the_time_of_the_route(make):
+    env = make(length_m=20.0)
+    env.reset()
+    endings = [env.step(STAND)[2:4] for _ in range(144)]  # 2 * 20 m / 2.7778 m/s = 14.4 s
+    assert endings[:-1] == [(False, False)] * 143
+    assert endings[-1] == (False, True)
+
+
+def test_no_random_start_is_lost_before_it_has_begun(make):
+    env = make(random_start=True)
+    places = []
+    for seed in range(50):
+        _, info = env.reset(seed=seed)
+        assert info["disengagement"] is None
+        for _ in range(3):
+            _, reward, terminated, truncated, info = env.step(STAND)
+            assert not terminated
+            assert not truncated
+            assert abs(reward) < 1e-3
+        places.append((info["distance_m"], info["lateral_offset_m"], info["heading_error_rad"]))
+    low, high = np.min(places, axis=0), np.max(places, axis=0)
+    assert low[0] < 25
+    assert high[0] > 190
+    assert low[1:] == pytest.approx([-0.6, -0.2], abs=0.06)
+    assert high[1:] == pytest.approx([0.6, 0.2], abs=0.06)
+
+
+def test_a_given_distance_beats_a_random_one(make):
+    env = make(random_start=True)
+    assert env.reset(seed=1, options={"distance_m": 50.0})[1]["distance_m"] == pytest.approx(50.0, abs=0.05)
+
+
+def test_random_roads_are_new_every_episode_and_the_same_for_the_same_seed(make):
+    env = make(random_road=True, length_m=60.0)
+    seeds = []
+    for seed in (5, None, None, 5, None, None):
+        env.reset(seed=seed)
+        seeds.append(env.unwrapped.road.seed)
+    assert len(set(seeds[:3])) == 3
+    assert seeds[3:] == seeds[:3]
+
+
+def test_a_fixed_road_stays(make):
+    env = make(road_seed=9, length_m=60.0)
+    roads = []
+    for seed in range(3):
+        env.reset(seed=seed)
+        roads.append(env.unwrapped.road)
+    assert roads[0].seed == 9
+    assert roads[0] is roads[1] is roads[2]
+
+
+def test_it_is_rendered_only_when_asked(make):
+    for mode, shape in ((None, None), ("rgb_array", (384, 704, 3))):
+        env = make(length_m=60.0, render_mode=mode).unwrapped
+        env.reset()
+        picture = env.render()
+        assert (picture if picture is None else picture.shape) == shape
+
+
+def test_an_unknown_vehicle_or_renderer_is_refused():
+    with pytest.raises(KeyError, match="lorry"):
+        gymnasium.make(ID, vehicle="lorry")
+    with pytest.raises(KeyError, match="raytraced"):
+        gymnasium.make(ID, renderer="raytraced")
+
+
+def test_closing_twice_is_harmless(make):
+    env = make(length_m=60.0)
+    env.close()
+    env.unwrapped.close()
+
+
+def test_making_one_prints_nothing_but_pybullets_own_line():
+    program = f"import gymnasium; env = gymnasium.make('{ID}', length_m=20.0); env.reset(); env.close()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert [line for line in lines if line and not line.startswith("pybullet build time")] == []
