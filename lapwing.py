@@ -5,7 +5,7 @@ import io
 import sys
 from typing import Any
 
-# ruff: noqa: T201, PLC0415 (a command line prints, and loads nothing that it does not use)
+# ruff: noqa: T201 (a command line prints, and loads nothing that it does not use)
 
 
 def record(arguments: list[str]) -> None:
@@ -82,8 +82,7 @@ def demo(arguments: list[str]) -> int:
 
 
 COMMANDS = {
-    command.__name__: command
-    for command in (record, pretrain, train, evaluate, export, serve, drive, report, demo)
+    command.__name__: command for command in (record, pretrain, train, evaluate, export, serve, drive, report, demo)
 }
 
 
@@ -108,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _overview() -> str:
     lines = [f"  {name:10}{command.__doc__}" for name, command in COMMANDS.items()]
-    usage = "usage: lapwing COMMAND [--help] [OPTIONS]\n\nLearn to drive a camera car in a day, or in minutes in simulation.\n"
+    usage = "usage: lapwing COMMAND [--help] [OPTIONS]\n\nA camera car learns to drive.\n"
     return "\n".join([usage, *lines])
 
 
@@ -125,9 +124,7 @@ def _parse(config: type, command: str, arguments: list[str]) -> Any:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                config, prog=f"lapwing {command}", description=COMMANDS[command].__doc__, args=arguments
-            )
+            return tyro.cli(config, prog=f"lapwing {command}", description=COMMANDS[command].__doc__, args=arguments)
     except SystemExit as end:
         if end.code in (0, None):
             raise

@@ -34,9 +34,7 @@ class Transitions:
     terminated: list[bool] = field(default_factory=list)
     next_obs: list[np.ndarray] = field(default_factory=list)
 
-    def add(
-        self, obs: np.ndarray, action: np.ndarray, reward: float, terminated: bool, next_obs: np.ndarray
-    ) -> None:
+    def add(self, obs: np.ndarray, action: np.ndarray, reward: float, terminated: bool, next_obs: np.ndarray) -> None:
         """Append one transition; the action is the one that was executed."""
         row = (obs, action, reward, terminated, next_obs)
         for column, value in zip(vars(self).values(), row, strict=True):
@@ -75,9 +73,7 @@ class Driver:
 
     def _caught_up(self, header: Weights) -> bool:
         """True once the learner has had all our experience and made the updates that it is worth."""
-        return header.episodes >= self.episodes and header.updates >= self.ratio.due(
-            self.transitions, self.episodes
-        )
+        return header.episodes >= self.episodes and header.updates >= self.ratio.due(self.transitions, self.episodes)
 
     def wait_for(self, condition: Callable[[Weights], bool]) -> None:
         """Take new weights until their header satisfies the condition."""

@@ -67,9 +67,10 @@ def drive_served(config: DemoConfig) -> bool:
     with tempfile.TemporaryDirectory(prefix="lapwing-") as folder, (out / "serve.log").open("w") as log:
         address = f"ipc://{folder}/policy"
         drive = ["--server", address, "--out", str(out / "drive"), "--road-seed", str(config.seed)]
-        with child("serve", "--policy", str(out / "policy.onnx"), "--bind", address, output=log):
-            with child("drive", *drive, *([] if config.video else ["--no-video"])) as driving:
-                return driving.wait() == 0
+        drive += [] if config.video else ["--no-video"]
+        serve = ["--policy", str(out / "policy.onnx"), "--bind", address]
+        with child("serve", *serve, output=log), child("drive", *drive) as driving:
+            return driving.wait() == 0
 
 
 @contextmanager

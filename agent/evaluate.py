@@ -37,6 +37,9 @@ class Training(msgspec.Struct, frozen=True):
     driving_min: float | None = None
 
 
+UNTRAINED = Training()
+
+
 class Row(msgspec.Struct, frozen=True):
     """One line of Table I."""
 
@@ -44,7 +47,7 @@ class Row(msgspec.Struct, frozen=True):
     distance_m: float
     disengagements: int
     mean_speed_mps: float
-    training: Training = Training()
+    training: Training = UNTRAINED
 
     @property
     def meters_per_disengagement(self) -> float | None:
@@ -88,7 +91,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     return rows
 
 
-def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Training = Training()) -> Row:
+def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Training = UNTRAINED) -> Row:
     """Drive the whole route once; after a disengagement the car is put back in the lane where it left it.
 
     A car that has not come to the end after three times the route's time limit is taken off the road.
@@ -119,9 +122,7 @@ def read_training(path: Path, period_s: float) -> Training:
             driving_min=sum(int(row["steps"]) for row in rows) * period_s / 60,
         )
     except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as the episodes of a training run ({error})"
-        ) from error
+        raise CheckpointError(f"{path}: cannot be read as the episodes of a training run ({error})") from error
 
 
 def figures(row: Row) -> tuple[str | float | None, ...]:

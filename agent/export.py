@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +16,10 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from agent.checkpoint import PolicyFacts, load_actor
+from agent.networks import Actor
 from deploy.policy_spec import PolicySpec
 from perception.encoders import load_encoder
+from perception.encoders.vae import VAE
 
 OPSET = 20
 PARITY = 1e-4  # largest difference from torch, in action units
@@ -41,7 +44,7 @@ class ExportError(RuntimeError):
 class CameraPolicy(nn.Module):
     """action = μ(mean of q(z | image), state)."""
 
-    def __init__(self, encoder: nn.Module, actor: nn.Module) -> None:
+    def __init__(self, encoder: VAE, actor: Actor) -> None:
         super().__init__()
         self.encoder, self.actor = encoder, actor
 
@@ -59,9 +62,7 @@ def export(config: ExportConfig, console: Console) -> float:
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:
-        raise ExportError(
-            f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}"
-        )
+        raise ExportError(f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}")
     config.out.parent.mkdir(parents=True, exist_ok=True)
     part = config.out.with_name(config.out.name + ".part")
     onnx.save(model, part)
@@ -92,17 +93,19 @@ def example(spec: PolicySpec | PolicyFacts, batch: int, seed: int = 0) -> tuple[
 def to_onnx(policy: CameraPolicy, spec: PolicySpec) -> onnx.ModelProto:
     """Trace the policy for any batch size and attach its spec."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.onnx.export(
-        policy,
-        example(spec, batch=2),
-        input_names=["image", "state"],
-        output_names=["action"],
-        dynamic_shapes={"image": {0: batch}, "state": {0: batch}},
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    dynamic = torch.export.Dim
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch.onnx lags behind torch
+        program = torch.onnx.export(
+            policy,
+            example(spec, batch=2),
+            input_names=["image", "state"],
+            output_names=["action"],
+            dynamic_shapes={"image": {0: dynamic("batch", min=1)}, "state": {0: dynamic.AUTO}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # it is None for an exporter of the past
     model = program.model_proto
     onnx.helper.set_model_props(model, {METADATA_KEY: msgspec.json.encode(spec).decode()})
     onnx.checker.check_model(model)

@@ -5,29 +5,30 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box
-from torch import nn
+from gymnasium.spaces import Box, Dict
 
 from deploy.observation import StateVector
+from perception.encoders.vae import VAE
 
 HISTORY = 2  # executed actions in the state vector
 
 
 class LatentState(gymnasium.Wrapper):
-    """Flattens (image, state) to one vector: the mean of q(z|image), then speed, steering and the last executed actions.
+    """Flattens (image, state) to one vector: the mean of q(z|image), speed, steering, the last executed actions.
 
     encoder: has `encode(images uint8 (1, H, W, 3)) -> (mu, logvar)`; runs on the CPU.
     Observation: Box (latent + state,) float32. info["executed"] is the action that the motors really got, (2,) float32.
     """
 
-    def __init__(self, env: gymnasium.Env, encoder: nn.Module) -> None:
+    def __init__(self, env: gymnasium.Env, encoder: VAE) -> None:
         super().__init__(env)
         vehicle = env.get_wrapper_attr("vehicle")
         self.encoder = encoder
         self.state = StateVector(vehicle.top_speed_mps, vehicle.max_steering_rad, HISTORY)
-        image = env.observation_space["image"].sample()
-        size = len(self._encode(image)) + self.state.size
+        self.image = camera(env)
+        size = len(self._encode(self.image.sample())) + self.state.size
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+        self.sizes = size, len(env.action_space.sample())  # of observation and action
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
         """Start an episode with an empty memory of actions."""
@@ -40,7 +41,7 @@ class LatentState(gymnasium.Wrapper):
         obs, reward, terminated, truncated, info = self.env.step(action)
         executed = obs["state"][2:4]
         self.state.executed(executed)
-        return self._flatten(obs), reward, terminated, truncated, info | {"executed": executed}
+        return self._flatten(obs), float(reward), terminated, truncated, info | {"executed": executed}
 
     def _flatten(self, obs: dict[str, np.ndarray]) -> np.ndarray:
         speed_mps, steering_rad = obs["state"][:2]
@@ -49,3 +50,11 @@ class LatentState(gymnasium.Wrapper):
     def _encode(self, image: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return self.encoder.encode(torch.from_numpy(image)[None])[0][0].numpy()
+
+
+def camera(env: gymnasium.Env) -> Box:
+    """The space of the environment's camera images, (H, W, 3) uint8."""
+    assert isinstance(env.observation_space, Dict)
+    image = env.observation_space["image"]
+    assert isinstance(image, Box)
+    return image

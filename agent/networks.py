@@ -1,6 +1,7 @@
 """The actor and the critic: small multilayer perceptrons on one flat observation vector."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ FINAL_INIT = 3e-3  # Lillicrap 2015, section 7: first actions and values near ze
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear, LayerNorm and ReLU for every hidden size, then a linear layer that starts near zero."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for inputs, outputs in pairwise(sizes[:-1]):
         layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.ReLU()]
     last = nn.Linear(sizes[-2], sizes[-1])
     nn.init.uniform_(last.weight, -FINAL_INIT, FINAL_INIT)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
@@ -58,7 +59,8 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
 img, video {{ max-width: 100% }}
 table {{ border-collapse: collapse }} th, td {{ padding: .2rem .8rem; text-align: right }}
-th:first-child, td:first-child {{ text-align: left }} tr.paper {{ color: #777 }} thead {{ border-bottom: 1px solid #222 }}
+th:first-child, td:first-child {{ text-align: left }}
+tr.paper {{ color: #777 }} thead {{ border-bottom: 1px solid #222 }}
 </style></head><body><h1>{title}</h1>
 {body}
 </body></html>
@@ -72,7 +74,7 @@ def plot_learning(episodes: list[dict[str, str]], length_m: float) -> Figure:
         metres = [float(row["distance_m"]) for row in episodes if row["kind"] == kind]
         axes.plot(range(1, len(metres) + 1), metres, "o-", color=colour, label=kind)
     axes.axhline(length_m, color=ORANGE, linestyle="--", label="whole route")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right")
     return figure
 
@@ -131,9 +133,9 @@ def _drive_section(run: Path, entries: list[Entry]) -> str:
     summary = summarize(entries)
     ending = "the whole route" if summary.succeeded else summary.disengagement or "ended early"
     lines = [
-        f"{summary.distance_m:.1f} m in {summary.minutes:.1f} min at {summary.mean_speed_mps * 3.6:.1f} km/h: {ending}.",
-        f"Round trip {summary.round_trip_p50_ms or 0:.1f} ms median, {summary.round_trip_p99_ms or 0:.1f} ms in 99 of 100;"
-        f" {summary.missed_deadlines} of {summary.ticks} deadlines missed.",
+        f"{summary.distance_m:.1f} m at {summary.mean_speed_mps * 3.6:.1f} km/h on average: {ending}.",
+        f"Round trip {summary.round_trip_p50_ms or 0:.1f} ms median, {summary.round_trip_p99_ms or 0:.1f} ms p99; "
+        f"{summary.missed_deadlines} of {summary.ticks} deadlines missed.",
     ]
     video = run / "drive/drive.mp4"
     film = '<video controls src="drive/drive.mp4"></video>' if video.exists() else ""

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from agent.ratio import Ratio
 from agent.replay import Replay
 from deploy.wire import EpisodeReport
 from perception.encoders import load_encoder
+from perception.encoders.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class TrainConfig:
     max_episodes: int = 150  # training episodes before giving up
     passes: int = 3  # tests in a row that must drive the whole route
     replay_capacity: int = 100_000  # transitions
-    ratio: Ratio = Ratio()
-    noise: OrnsteinUhlenbeckConfig = OrnsteinUhlenbeckConfig()
-    ddpg: DDPGConfig = DDPGConfig()
+    ratio: Ratio = field(default_factory=Ratio)
+    noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
+    ddpg: DDPGConfig = field(default_factory=DDPGConfig)
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Progress:
 
 
 def train(config: TrainConfig, console: Console) -> Progress:
-    """Train until solved or out of episodes; writes config.json, vae.safetensors, episodes.csv and actor.safetensors."""
+    """Train until solved or out of episodes; write config.json, vae.safetensors, episodes.csv, actor.safetensors."""
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     encoder = load_encoder(config.encoder)
@@ -100,7 +102,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
     return progress
 
 
-def make_env(config: TrainConfig, encoder: torch.nn.Module) -> LatentState:
+def make_env(config: TrainConfig, encoder: VAE) -> LatentState:
     """The route to learn, seen through the encoder."""
     env = gymnasium.make(config.env, road_seed=config.road_seed, length_m=config.length_m)
     return LatentState(env, encoder)
@@ -109,14 +111,15 @@ def make_env(config: TrainConfig, encoder: torch.nn.Module) -> LatentState:
 def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
     """What the policy will be trained for, read off the environment."""
     vehicle = env.get_wrapper_attr("vehicle")
-    height, width, _ = env.env.observation_space["image"].shape
+    height, width, _ = env.image.shape
+    obs_size, action_size = env.sizes
     return PolicyFacts(
         run=config.out.name,
         env=config.env,
         road_seed=config.road_seed,
         length_m=config.length_m,
-        obs_size=env.observation_space.shape[0],
-        action_size=env.action_space.shape[0],
+        obs_size=obs_size,
+        action_size=action_size,
         hidden=config.ddpg.hidden,
         history=HISTORY,
         period_s=1 / env.metadata["render_fps"],
@@ -128,9 +131,7 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
     )
 
 
-def _learn(
-    config: TrainConfig, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console
-) -> None:
+def _learn(config: TrainConfig, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console) -> None:
     """Be the learner until training is over."""
     algorithm = DDPG(config.ddpg, facts.obs_size, facts.action_size)
     generator = torch.Generator().manual_seed(config.seed)
@@ -140,7 +141,7 @@ def _learn(
     with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
 
         def judge(report: EpisodeReport, weights: np.ndarray | None) -> bool:
-            if progress.add(report):
+            if progress.add(report) and weights is not None:
                 load_flat_weights(snapshot, torch.from_numpy(weights.copy()))
                 save_actor(config.out / "actor.safetensors", snapshot, facts)
             write(report, learner.updates)
@@ -194,7 +195,9 @@ def _line() -> Iterator[tuple[LearnerEnd, Addresses]]:
 def _actor_process(config: TrainConfig, addresses: Addresses) -> Iterator[None]:
     """The actor in a process of its own, which ends with this block."""
     process = get_context("spawn").Process(target=_drive, args=(config, addresses), name="actor", daemon=True)
+    ctrl_c = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is ours to see, and ends the actor below
     process.start()
+    signal.signal(signal.SIGINT, ctrl_c)
     try:
         yield
         process.join(timeout=5)
@@ -207,13 +210,14 @@ def _drive(config: TrainConfig, addresses: Addresses) -> None:
     """Be the actor process: drive until training is over or the learner is gone."""
     torch.set_num_threads(1)
     env = make_env(config, load_encoder(config.encoder))
-    actor = Actor(env.observation_space.shape[0], env.action_space.shape[0], config.ddpg.hidden)
-    noise = OrnsteinUhlenbeck(config.noise, env.action_space.shape[0], np.random.default_rng(config.seed))
+    obs_size, action_size = env.sizes
+    actor = Actor(obs_size, action_size, config.ddpg.hidden)
+    noise = OrnsteinUhlenbeck(config.noise, action_size, np.random.default_rng(config.seed))
     with zmq.Context() as context:
         line = ActorEnd(context, addresses)
         try:
             Driver(env, actor, noise, config.ratio, line).run(config.seed)
-        except (LearnerGone, KeyboardInterrupt):
+        except LearnerGone:
             pass
         finally:
             line.close()

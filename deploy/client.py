@@ -48,8 +48,7 @@ class PolicyClient:
                 self._policy_id = info.policy_id
                 return info
         raise ServerError(
-            f"no policy server answered at {self._address} within {timeout_s:g} s; "
-            "start one with `lapwing serve`"
+            f"no policy server answered at {self._address} within {timeout_s:g} s; start one with `lapwing serve`"
         )
 
     def act(

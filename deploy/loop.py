@@ -98,9 +98,7 @@ def _open_vehicle(config: DriveConfig) -> Vehicle:
     return resolve_name(VEHICLES[config.vehicle])(config.road_seed, config.length_m)
 
 
-def _record(
-    config: DriveConfig, info: PolicyInfo, car: Vehicle, client: PolicyClient, display: Display
-) -> None:
+def _record(config: DriveConfig, info: PolicyInfo, car: Vehicle, client: PolicyClient, display: Display) -> None:
     """Drive to the end, keeping a log and a video; both are complete also after Ctrl-C."""
     car.read()  # the first image and picture take longer than a tick
     car.picture()

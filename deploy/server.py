@@ -44,9 +44,7 @@ def serve(config: ServeConfig) -> None:
         warm_up(policy)
         with zmq.Context() as context, closing(bind(context, zmq.ROUTER, config.bind, QUEUE)) as socket:
             server = PolicyServer(policy, socket)
-            console.print(
-                f"serving {describe(policy)} on {socket.getsockopt_string(zmq.LAST_ENDPOINT)}; Ctrl-C ends"
-            )
+            console.print(f"serving {describe(policy)} on {socket.getsockopt_string(zmq.LAST_ENDPOINT)}; Ctrl-C ends")
             try:
                 server.run()
             finally:

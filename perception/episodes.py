@@ -87,7 +87,7 @@ def record(config: RecordConfig) -> None:
     """
     rng = np.random.default_rng(config.seed)
     with closing(gymnasium.make(config.env, random_road=True, random_start=True)) as env:
-        height, width, _ = env.observation_space["image"].shape
+        height, width, _ = env.observation_space.sample()["image"].shape
         index = Index(FORMAT, config.env, config.seed, (height, width))
         _begin(config.out, index)
         with progress_bar("frames") as progress:

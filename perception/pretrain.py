@@ -31,6 +31,7 @@ class PretrainConfig:
     steps: int = 1000  # gradient steps
     batch: int = 32  # frames a step
     lr: float = 2e-3  # peak learning rate of Adam; warmed up and then annealed to zero
+    shift_px: int = 8  # largest random sideways shift of a training image, in pixels; nearly a turn of the camera
     seed: int = 0  # of weights, batches and noise
     threads: int = 1  # CPU threads; on two cores one is faster than two that wait for each other
 
@@ -71,13 +72,13 @@ def train(images: UInt8[Tensor, "n h w 3"], config: PretrainConfig) -> tuple[VAE
     images = images.to(device)
     generator = torch.Generator(device).manual_seed(config.seed)
     vae = _new_vae(config).to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.steps, pct_start=0.1)
+    optimizer = torch.optim.Adam(vae.parameters(), config.lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: annealing(step / config.steps))
     with progress_bar("steps", "loss {task.fields[loss]:.1f}", "PSNR {task.fields[psnr]:.1f} dB") as progress:
         task = progress.add_task("pretraining", total=config.steps, loss=math.nan, psnr=math.nan)
         for _ in range(config.steps):
             chosen = torch.randint(len(images), (config.batch,), generator=generator, device=device)
-            batch = mirrored(images[chosen], generator)
+            batch = varied(images[chosen], config.shift_px, generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
                 loss = vae.loss(batch, generator)
             optimizer.zero_grad()
@@ -89,10 +90,23 @@ def train(images: UInt8[Tensor, "n h w 3"], config: PretrainConfig) -> tuple[VAE
     return vae.cpu().eval(), round(time.perf_counter() - began, 1)
 
 
-def mirrored(images: UInt8[Tensor, "b h w 3"], generator: torch.Generator) -> UInt8[Tensor, "b h w 3"]:
-    """Swap left and right in about half of the images: the policy is taught with mirrored drives too."""
-    swap = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    return torch.where(swap[:, None, None, None], images.flip(2), images)
+def annealing(progress: float) -> float:
+    """Return the share of the peak learning rate: up in a line for a tenth of the way, and down along a cosine."""
+    return min(1.0, 10 * progress + 0.01) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def varied(images: UInt8[Tensor, "b h w 3"], shift_px: int, generator: torch.Generator) -> UInt8[Tensor, "b h w 3"]:
+    """Mirror about half of the images and shift each sideways by up to `shift_px`, the edge repeated.
+
+    The policy is taught with mirrored drives too, and a shift is nearly a turn of the camera: both show the encoder
+    places of the lane that were not recorded.
+    """
+    width, device = images.shape[2], images.device
+    shift = torch.randint(-shift_px, shift_px + 1, (len(images), 1), generator=generator, device=device)
+    columns = (torch.arange(width, device=device) + shift).clamp(0, width - 1)
+    mirror = torch.rand((len(images), 1), generator=generator, device=device) < 0.5
+    columns = torch.where(mirror, width - 1 - columns, columns)
+    return images.gather(2, columns[:, None, :, None].expand(images.shape))
 
 
 def measure(vae: VAE, images: UInt8[Tensor, "n h w 3"], labels: np.ndarray, split: int) -> dict:
@@ -121,7 +135,7 @@ def active_units(mu: Float[Tensor, "n z"]) -> int:
 @torch.inference_mode()
 def picture(vae: VAE, images: UInt8[Tensor, "n h w 3"]) -> bytes:
     """Return a PNG: up to eight images, evenly spaced, above their reconstructions."""
-    shown = images[np.linspace(0, len(images) - 1, min(SHOWN, len(images))).round()]
+    shown = images[np.linspace(0, len(images) - 1, min(SHOWN, len(images))).astype(int)]
     mu, _ = vae.encode(shown)
     restored = (vae.decode(mu).permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte()
     rows = [torch.nn.functional.pad(row, (0, 0, 1, 1, 1, 1), value=255) for row in (shown, restored)]

@@ -110,6 +110,4 @@ class LaneFollowing(gymnasium.Env):
 
     def close(self) -> None:
         """Free PyBullet; closing twice is harmless."""
-        if self.world is not None:
-            self.world.close()
-            self.world = None
+        self.world.close()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sim.road import STEP_M, Road
 
@@ -24,7 +25,7 @@ class Surface:
     image: np.ndarray
     origin_m: tuple[float, float]
 
-    def to_pixels(self, xy_m: np.ndarray) -> np.ndarray:
+    def to_pixels(self, xy_m: ArrayLike) -> np.ndarray:
         """Map world metres (…, 2) to pixel coordinates (column, row), (…, 2) float64."""
         return (np.asarray(xy_m) - self.origin_m) * PIXELS_PER_M
 

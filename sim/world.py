@@ -8,11 +8,11 @@ import numpy as np
 import pybullet
 
 from sim.car import Car
-from sim.renderers import RENDERERS
+from sim.renderers import RENDERERS, Renderer
 from sim.renderers.chase import ChaseView
 from sim.road import Road
 from sim.spec import CONTROL_PERIOD_S, VehicleSpec
-from sim.surface import Surface, draw_surface
+from sim.surface import draw_surface
 
 
 class Track(NamedTuple):
@@ -35,7 +35,6 @@ class World:
     def __init__(self, road: Road, vehicle: VehicleSpec, renderer: str = "planar") -> None:
         self.vehicle = vehicle
         self._renderer_type = resolve_name(RENDERERS[renderer])
-        self._renderer = self._chase = None
         self.client = pybullet.connect(pybullet.DIRECT)
         pybullet.setGravity(0, 0, -9.81, self.client)
         pybullet.setPhysicsEngineParameter(
@@ -47,16 +46,18 @@ class World:
         )
         _lay_ground(self.client)
         self.car = Car(self.client, vehicle)
-        self.load(road)
+        self._lay(road)
 
     def load(self, road: Road) -> None:
         """Exchange the road and stand the car at its start."""
-        if self._renderer is not None:
-            self._renderer.close()
+        self._renderer.close()
+        self._lay(road)
+
+    def _lay(self, road: Road) -> None:
         self.road = road
-        self.surface: Surface = draw_surface(road)
-        self._renderer = self._renderer_type(self.surface, self.vehicle.camera)
-        self._chase = None
+        self.surface = draw_surface(road)
+        self._renderer: Renderer = self._renderer_type(self.surface, self.vehicle.camera)
+        self._chase: ChaseView | None = None
         self.place()
 
     def place(self, distance_m: float = 0.0, lateral_offset_m: float = 0.0, heading_error_rad: float = 0.0) -> None:
@@ -132,9 +133,10 @@ class World:
         return self._chase.render(self.pose, camera_image)
 
     def close(self) -> None:
-        """Free the renderer and PyBullet."""
-        self._renderer.close()
-        pybullet.disconnect(self.client)
+        """Free the renderer and PyBullet; closing twice is harmless."""
+        if pybullet.isConnected(self.client):
+            self._renderer.close()
+            pybullet.disconnect(self.client)
 
 
 def _lay_ground(client: int) -> None:

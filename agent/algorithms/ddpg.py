@@ -16,9 +16,7 @@ from agent.targets import freeze, polyak, td_target
 class DDPGConfig:
     """Deep deterministic policy gradient."""
 
-    gamma: float = (
-        0.97  # discount per control period: 3 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
-    )
+    gamma: float = 0.97  # discount per control period: 3 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
     batch_size: int = 128  # transitions per update; Kendall 2018 has 64
     hidden: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critic
     actor_lr: float = 3e-4  # Adam's step size; Lillicrap 2015 has 1e-4

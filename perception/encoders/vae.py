@@ -56,7 +56,7 @@ class VAE(nn.Module):
         self.to_grid = nn.Sequential(nn.Linear(config.latent, size), nn.Unflatten(1, config.grid))
         up = [step for i, o in pairwise((*config.channels[::-1], 3)) for step in (nn.ReLU(), *_double(i, o))]
         self.decoder = nn.Sequential(*up)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch does not declare it)
 
     def encode(self, images: UInt8[Tensor, "b h w 3"]) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
         """Return mean and log-variance of the latent; the mean is what a policy sees."""

@@ -16,8 +16,6 @@ from perception.encoders import load_encoder
 from tests.agent.fakes import FACTS
 from tests.agent.runs import real_frames, write_run
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # torch.onnx itself is behind torch
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -65,18 +65,14 @@ class WatchedCar(SimulatedCar):
 
     def wait_for_speed(self, condition: Callable[[float], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(
-                lambda: self._frame is not None and condition(self._frame.speed_mps), SOON_S
-            )
+            assert self._changed.wait_for(lambda: self._frame is not None and condition(self._frame.speed_mps), SOON_S)
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> DriveConfig:
     monkeypatch.setitem(VEHICLES, "watched", f"{__name__}:WatchedCar")
     monkeypatch.setattr(WatchedCar, "opened", Queue())
-    return DriveConfig(
-        server=f"ipc://{tmp_path}/s", vehicle="watched", out=tmp_path / "drive", hello_s=SOON_S
-    )
+    return DriveConfig(server=f"ipc://{tmp_path}/s", vehicle="watched", out=tmp_path / "drive", hello_s=SOON_S)
 
 
 @contextmanager

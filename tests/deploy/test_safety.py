@@ -52,9 +52,7 @@ def test_steering_follows_only_as_fast_as_the_wheels_turn():
     assert guard((-1.0, 0.5), 0.28, 0.3).steering == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(
-    "action", [(nan, 0.0), (0.0, inf), (1.01, 0.0), (0.0, -1.01), (0.0,), (0.0, 0.0, 0.0), ()]
-)
+@pytest.mark.parametrize("action", [(nan, 0.0), (0.0, inf), (1.01, 0.0), (0.0, -1.01), (0.0,), (0.0, 0.0, 0.0), ()])
 def test_an_action_that_is_not_finite_and_in_range_counts_as_none(action):
     guard = driving_guard()
     guard(action, 0.08, 0.1)

@@ -53,9 +53,7 @@ messages = st.one_of(
     ),
     st.builds(Weights, numbers, numbers, numbers, numbers, st.booleans()),
 )
-arrays = hnp.arrays(
-    st.sampled_from(["|u1", "<f4", "<i8", "|b1"]), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0)
-)
+arrays = hnp.arrays(st.sampled_from(["|u1", "<f4", "<i8", "|b1"]), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0))
 
 
 def header(message: object = None, version: int = VERSION, arrays: object = ()) -> bytes:

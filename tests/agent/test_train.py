@@ -1,0 +1,180 @@
+"""Training end to end, in miniature: real road, real sockets, real processes; and what Ctrl-C leaves behind."""
+
+import csv
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from agent.checkpoint import load_actor
+from agent.ratio import Ratio
+from agent.train import Progress, TrainConfig, train
+from deploy.wire import EpisodeReport
+from perception.encoders import EncoderError
+from tests.agent.runs import write_encoder
+
+TINY = ("--length-m", "12", "--ratio.per-episode", "3", "--ratio.per-step", "0.05", "--ddpg.hidden", "8")
+
+
+def told(kind: str, distance_m: float = 0.0, finished: bool = False) -> EpisodeReport:
+    return EpisodeReport(
+        actor=0,
+        episode=0,
+        kind=kind,
+        steps=1,
+        distance_m=distance_m,
+        reward=0.0,
+        disengagement=None,
+        finished=finished,
+        version=1,
+        wall_s=1.0,
+    )
+
+
+def test_it_is_solved_by_passes_in_a_row():
+    progress, over = Progress(passes_wanted=2, max_episodes=10), []
+    for finished in (True, False, True, True):
+        progress.add(told("train"))
+        progress.add(told("test", 12.0, finished))
+        over.append(progress.over)
+    assert over == [False, False, False, True]
+    assert progress.solved
+
+
+def test_it_gives_up_after_its_episodes():
+    progress = Progress(passes_wanted=2, max_episodes=3)
+    for _ in range(3):
+        assert not progress.over
+        progress.add(told("train"))
+        progress.add(told("test"))
+    assert progress.over
+    assert not progress.solved
+
+
+def test_the_snapshot_to_keep_is_that_of_a_test_that_none_outdid():
+    progress = Progress(passes_wanted=2, max_episodes=10)
+    assert [progress.add(told("test", distance)) for distance in (0.0, 5.0, 4.0, 5.0)] == [True, True, False, True]
+    assert not progress.add(told("train", 100.0))
+    assert progress.add(told("test", 4.9, finished=True))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("vae") / "vae.safetensors")
+
+
+def test_a_missing_encoder_is_an_error_before_anything_is_written(tmp_path):
+    with pytest.raises(EncoderError, match=r"none\.safetensors"):
+        train(TrainConfig(encoder=tmp_path / "none.safetensors", out=tmp_path / "out"), Console(quiet=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_leaves_a_whole_run(encoder, tmp_path):
+    out = tmp_path / "runs" / "mine"
+    config = TrainConfig(encoder=encoder, out=out, length_m=12.0, max_episodes=2, passes=3, ratio=Ratio(3.0, 0.05))
+    with (console := Console(width=120)).capture() as capture:
+        progress = train(config, console)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "actor.safetensors",
+        "config.json",
+        "episodes.csv",
+        "vae.safetensors",
+    ]
+    assert not progress.solved
+    assert capture.get().count("episode") == 2
+    assert (out / "vae.safetensors").read_bytes() == encoder.read_bytes()
+    check_config(json.loads((out / "config.json").read_text()))
+    with (out / "episodes.csv").open() as file:
+        check_episodes(list(csv.DictReader(file)))
+    actor, facts = load_actor(out / "actor.safetensors")
+    assert (facts.run, facts.length_m, facts.obs_size, facts.period_s) == ("mine", 12.0, 32 + 6, 0.1)
+    assert torch.isfinite(actor(torch.zeros(1, 38))).all()
+
+
+def check_config(written: dict) -> None:
+    assert (written["length_m"], written["max_episodes"], written["passes"]) == (12.0, 2, 3)
+    assert written["ratio"] == {"per_episode": 3.0, "per_step": 0.05}
+    assert written["ddpg"]["gamma"] == TrainConfig().ddpg.gamma
+
+
+def check_episodes(rows: list[dict[str, str]]) -> None:
+    assert [(row["kind"], row["episode"]) for row in rows][::2] == [("train", "0"), ("train", "1")]
+    assert [row["kind"] for row in rows][1::2] == ["test", "test"]
+    for row in rows:
+        assert 0 <= float(row["distance_m"]) <= 13
+        assert float(row["reward"]) == pytest.approx(float(row["distance_m"]), abs=0.5)  # progress is the reward
+    steps = [int(row["steps"]) for row in rows if row["kind"] == "train"]
+    assert int(rows[1]["updates"]) == 3 + int(0.05 * steps[0])  # the test waited for exactly these
+    assert int(rows[3]["updates"]) == 6 + int(0.05 * sum(steps))
+
+
+@contextmanager
+def training(encoder: Path, out: Path) -> Iterator[subprocess.Popen]:
+    """`lapwing train` in a process group of its own."""
+    arguments = ["--encoder", str(encoder), "--out", str(out), "--passes", "999", *TINY]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lapwing", "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def until_it_drives(process: subprocess.Popen, out: Path) -> None:
+    """Wait for the line of an episode."""
+    assert "episode" in process.stdout.readline()
+
+
+def until_the_actor_starts_up(process: subprocess.Popen, out: Path) -> None:
+    """Wait for the file that is opened when the actor process has just been started."""
+    while not (out / "episodes.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        select.select([], [], [], 0.02)
+
+
+def to_all(process: subprocess.Popen) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def to_the_parent(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("moment", "interrupt"),
+    [(until_it_drives, to_all), (until_it_drives, to_the_parent), (until_the_actor_starts_up, to_all)],
+)
+def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
+    encoder: Path, tmp_path: Path, moment: Callable, interrupt: Callable
+):
+    out = tmp_path / "out"
+    with training(encoder, out) as process:
+        moment(process, out)
+        interrupt(process)
+        interrupted_at = time.monotonic()
+        _, stderr = process.communicate(timeout=30)  # until every process that holds the pipes has ended
+        ended_after_s = time.monotonic() - interrupted_at
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1:] == ["lapwing train: interrupted"]
+    assert "Traceback" not in stderr
+    assert ended_after_s < 2
+    assert list(tmp_path.rglob("*.part")) == []
+    if (out / "actor.safetensors").exists():
+        load_actor(out / "actor.safetensors")
