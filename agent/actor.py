@@ -50,7 +50,11 @@ class Transitions:
 
 
 class Driver:
-    """Drives whole episodes in one environment with one actor network."""
+    """Drives whole episodes in one environment with one actor network.
+
+    A test starts at the start of the route; a training episode where the car left the lane in the last one and was put
+    back, so that all of the route is learned from the first episodes on, as on a real road.
+    """
 
     def __init__(
         self, env: gymnasium.Env, actor: Actor, noise: OrnsteinUhlenbeck, ratio: Ratio, line: ActorEnd
@@ -59,6 +63,7 @@ class Driver:
         self.header = Weights(version=0, updates=0, transitions=0, episodes=0, stop=False)  # until some arrive
         self.weights = np.zeros(0, np.float32)
         self.transitions = self.episodes = 0
+        self.put_back_m = 0.0  # where the next training episode starts
 
     def run(self, seed: int) -> None:
         """Train and test by turns until the learner says stop. Raises LearnerGone then."""
@@ -104,7 +109,8 @@ class Driver:
     def drive(self, *, train: bool) -> EpisodeReport:
         """Drive one episode: with noise, the newest weights and experience shipped, or as a test of fixed weights."""
         began, steps, total, chunk = time.monotonic(), 0, 0.0, Transitions()
-        obs, info = self.env.reset()
+        start_m = self.put_back_m if train else 0.0
+        obs, info = self.env.reset(options={"distance_m": start_m})
         over = False
         while not over:
             action = self.act(obs, train)
@@ -116,12 +122,14 @@ class Driver:
                 chunk = self._ship(chunk, over)
                 self._take_newest()
             obs = next_obs
+        if train:
+            self.put_back_m = 0.0 if info["finished"] else float(info["distance_m"])
         return EpisodeReport(
             actor=0,
             episode=self.episodes,
             kind="train" if train else "test",
             steps=steps,
-            distance_m=float(info["distance_m"]),
+            distance_m=float(info["distance_m"]) - start_m,
             reward=total,
             disengagement=info["disengagement"],
             finished=bool(info["finished"]),

@@ -87,9 +87,10 @@ def plot_route(entries: list[Entry], facts: PolicyFacts) -> Figure:
     figure, axes = _figure("x [m]", "y [m]")
     for left_m in (-road.lane.width_m / 2, road.lane.width_m / 2):
         axes.plot(*road.offset_line(left_m).T, color=GREY, linewidth=1)
-    driven = np.array([(entry.truth.x_m, entry.truth.y_m) for entry in entries if entry.truth])
+    places = [(entry.truth.x_m, entry.truth.y_m) for entry in entries if entry.truth]  # none of a real car
+    driven = np.array(places).reshape(-1, 2)
     axes.plot(*driven.T, color=BLUE, linewidth=2, label="driven")
-    axes.plot(*driven[0], "o", color=BLUE)
+    axes.plot(*driven[:1].T, "o", color=BLUE)
     axes.set_aspect("equal")
     axes.legend()
     return figure
@@ -99,7 +100,7 @@ def plot_round_trips(entries: list[Entry]) -> Figure:
     """How long a frame took to the policy server and back as an action."""
     figure, axes = _figure("round trip [ms]", "control periods")
     axes.hist([e.round_trip_ms for e in entries if e.round_trip_ms is not None], bins=60, color=BLUE)
-    axes.set_yscale("log")
+    axes.set_yscale("symlog", linthresh=1)  # from 0, for a drive without any answer
     return figure
 
 

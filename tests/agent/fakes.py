@@ -32,7 +32,7 @@ FACTS = PolicyFacts(
 class Strip(gymnasium.Env):
     """A strip of `length` steps; observes (episode, step), and its motors do half of what they are told.
 
-    `ending` is "terminated" or "truncated". `asked` and `seen` remember all actions and observations.
+    `ending` is "terminated" or "truncated". `asked`, `seen` and `started_m` remember actions, observations, starts.
     """
 
     observation_space = Box(-np.inf, np.inf, (2,), np.float32)
@@ -43,9 +43,11 @@ class Strip(gymnasium.Env):
         self.episode = -1
         self.asked: list[np.ndarray] = []
         self.seen: list[np.ndarray] = []
+        self.started_m: list[float] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
+        self.started_m.append((options or {}).get("distance_m", 0.0))
         self.episode, self.steps = self.episode + 1, 0
         return self._observe(), {}
 
@@ -55,7 +57,7 @@ class Strip(gymnasium.Env):
         over = self.steps == self.length
         info = {
             "executed": action / 2,
-            "distance_m": 3.0 * self.steps,
+            "distance_m": self.started_m[-1] + 3.0 * self.steps,
             "disengagement": "off the strip" if over and self.ending == "terminated" else None,
             "finished": over and self.ending == "truncated",
         }

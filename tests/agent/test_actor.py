@@ -132,6 +132,22 @@ def test_the_report_says_how_the_episode_ended(ending, disengagement):
     assert report.wall_s > 0
 
 
+def test_training_goes_on_where_the_car_left_the_lane_and_tests_start_at_the_beginning():
+    env = Strip(4)
+    driver = make(env, Line())
+    driven_m = [driver.drive(train=train).distance_m for train in (True, False, True, False)]
+    assert env.started_m == [0.0, 0.0, 12.0, 0.0]
+    assert driven_m == [12.0] * 4
+
+
+def test_training_starts_anew_after_the_whole_route():
+    env = Strip(4, ending="truncated")  # at the end of the route
+    driver = make(env, Line())
+    for _ in range(2):
+        assert driver.drive(train=True).finished
+    assert env.started_m == [0.0, 0.0]
+
+
 def test_a_test_waits_until_the_learner_has_made_its_updates():
     too_few = [header(2, episodes=1, updates=9), None, header(3, episodes=0, updates=10)]
     line = Line(header(1), *too_few, header(4, episodes=1, updates=10), header(5, stop=True))
@@ -216,7 +232,7 @@ class Forgetful(list):
         self[:] = [item]
 
 
-@pytest.mark.parametrize("what", ["waiting", "driving"])
+@pytest.mark.parametrize("what", [pytest.param("waiting", marks=pytest.mark.slow), "driving"])
 def test_the_actor_ends_by_itself_when_its_learner_is_killed(what, socket_folder, tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)

@@ -159,7 +159,12 @@ def to_the_parent(process: subprocess.Popen) -> None:
 
 @pytest.mark.parametrize(
     ("moment", "interrupt"),
-    [(until_it_drives, to_all), (until_it_drives, to_the_parent), (until_the_actor_starts_up, to_all)],
+    [
+        (until_it_drives, to_the_parent),
+        (until_the_actor_starts_up, to_all),
+        pytest.param(until_it_drives, to_all, marks=pytest.mark.slow),
+        pytest.param(until_the_actor_starts_up, to_the_parent, marks=pytest.mark.slow),
+    ],
 )
 def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
     encoder: Path, tmp_path: Path, moment: Callable, interrupt: Callable

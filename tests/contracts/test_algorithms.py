@@ -51,7 +51,7 @@ def test_it_says_what_it_is_trained_by(algorithm):
 
 def test_it_learns_a_one_step_task(algorithm):
     learner = make(algorithm, actor_lr=3e-3, critic_lr=3e-3)
-    learn(learner, 500)
+    learn(learner, 300)
     assert learner.actor(OBS)[0].tolist() == pytest.approx([0.5, -0.3], abs=0.08)
 
 

@@ -173,7 +173,7 @@ def trained(config: DDPGConfig, updates: int, experience) -> DDPG:
 
 
 FIRST, SECOND = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-LEARNING = replace(DDPGConfig(), hidden=(32,), actor_lr=3e-3, critic_lr=3e-3, tau=0.05, max_grad_norm=1.0)
+LEARNING = replace(DDPGConfig(), hidden=(32,), actor_lr=3e-3, critic_lr=3e-3, tau=0.1, max_grad_norm=1.0)
 
 
 def bandit(generator: torch.Generator) -> Batch:
@@ -200,7 +200,7 @@ def standing_still(generator: torch.Generator) -> Batch:
 
 
 def test_it_finds_the_best_arm_of_a_bandit():
-    ddpg = trained(LEARNING, 400, bandit)
+    ddpg = trained(LEARNING, 300, bandit)
     assert ddpg.actor(FIRST).item() == pytest.approx(0.5, abs=0.06)
     arms = torch.tensor([[-0.5], [0.0], [0.5]])
     values = ddpg.critic(FIRST.expand(3, 2), arms)
@@ -208,7 +208,7 @@ def test_it_finds_the_best_arm_of_a_bandit():
 
 
 def test_it_knows_the_value_of_two_steps():
-    ddpg = trained(LEARNING, 800, two_steps)
+    ddpg = trained(LEARNING, 400, two_steps)
     assert ddpg.actor(SECOND).item() == pytest.approx(-0.5, abs=0.1)
     assert ddpg.critic(SECOND, torch.tensor([[-0.5]])).item() == pytest.approx(3.0, abs=0.1)
     for action in (-0.5, 0.5):
@@ -216,7 +216,7 @@ def test_it_knows_the_value_of_two_steps():
 
 
 def test_a_time_out_is_worth_what_would_have_followed():
-    ddpg = trained(LEARNING, 600, standing_still)
+    ddpg = trained(LEARNING, 200, standing_still)
     assert ddpg.critic(FIRST, torch.zeros(1, 1)).item() == pytest.approx(2.0, abs=0.1)
 
 
