@@ -6,6 +6,8 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict
+from jaxtyping import Float
+from torch import Tensor
 
 from deploy.observation import StateVector
 from perception.encoders.vae import VAE
@@ -58,3 +60,20 @@ def camera(env: gymnasium.Env) -> Box:
     image = env.observation_space["image"]
     assert isinstance(image, Box)
     return image
+
+
+class RateLimit:
+    """What a vehicle makes of an action: steering moves at most `reach` from where it was executed last (see the obs).
+
+    The gradient passes as if there were no limit, so that an actor at the limit still learns which way to go.
+    """
+
+    def __init__(self, reach: float) -> None:
+        self.reach = reach
+
+    def __call__(self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+        """Return the action that the motors would get after this observation of a `LatentState`."""
+        last, steering = obs[:, -2 * HISTORY], action[:, 0]
+        limited = steering.clamp(last - self.reach, last + self.reach)
+        passed_through = steering + (limited - steering).detach()
+        return torch.stack([passed_through, action[:, 1]], dim=1)

@@ -83,4 +83,4 @@ class Learner:
             episodes=self.episodes,
             stop=stop,
         )
-        self.line.publish(header, flat_weights(self.algorithm.actor).numpy())
+        self.line.publish(header, flat_weights(self.algorithm.policy).numpy())

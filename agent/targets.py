@@ -1,8 +1,13 @@
 """What the critic learns from, and how target networks follow; pure functions on tensors."""
 
+import copy
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def td_target(
@@ -22,6 +27,6 @@ def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
         theta_target.lerp_(theta, tau)
 
 
-def freeze(module: nn.Module) -> nn.Module:
-    """Return the module with gradients switched off."""
-    return module.requires_grad_(False)
+def target_of(network: Network) -> Network:
+    """Return a copy with the same weights and gradients switched off."""
+    return copy.deepcopy(network).requires_grad_(False)

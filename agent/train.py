@@ -23,7 +23,7 @@ from agent.actor import Driver, LearnerGone
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from agent.checkpoint import PolicyFacts, load_flat_weights, save_actor
-from agent.latent import HISTORY, LatentState
+from agent.latent import HISTORY, LatentState, RateLimit
 from agent.learner import Learner
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
@@ -133,7 +133,8 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
 
 def _learn(config: TrainConfig, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console) -> None:
     """Be the learner until training is over."""
-    algorithm = DDPG(config.ddpg, facts.obs_size, facts.action_size)
+    limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
+    algorithm = DDPG(config.ddpg, facts.obs_size, facts.action_size, limit)
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
     learner = Learner(algorithm, replay, config.ratio, line)

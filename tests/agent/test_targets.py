@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from agent.targets import freeze, polyak, td_target
+from agent.targets import target_of, polyak, td_target
 
 
 def linear(value: float) -> nn.Linear:
@@ -25,7 +25,7 @@ def test_timeout_is_bootstrapped_but_disengagement_is_not():
 
 @given(tau=st.floats(0.001, 1), steps=st.integers(1, 20), start=st.floats(-3, 3), source=st.floats(-3, 3))
 def test_polyak_after_n_steps_has_forgotten_all_but_one_minus_tau_to_the_n(tau, steps, start, source):
-    target, followed = freeze(linear(start)), linear(source)
+    target, followed = target_of(linear(start)), linear(source)
     for _ in range(steps):
         polyak(target, followed, tau)
     expected = source + (1 - tau) ** steps * (start - source)
@@ -35,14 +35,14 @@ def test_polyak_after_n_steps_has_forgotten_all_but_one_minus_tau_to_the_n(tau, 
 
 
 def test_a_frozen_target_gets_no_gradient_but_lets_it_through_to_its_input():
-    target, obs = freeze(linear(0.5)), torch.ones(1, 3, requires_grad=True)
+    target, obs = target_of(linear(0.5)), torch.ones(1, 3, requires_grad=True)
     target(obs).sum().backward()
     assert all(parameter.grad is None for parameter in target.parameters())
     assert obs.grad.tolist() == [[1.0, 1.0, 1.0]]
 
 
 def test_polyak_records_no_gradient():
-    target, followed = freeze(linear(0.0)), linear(1.0)
+    target, followed = target_of(linear(0.0)), linear(1.0)
     polyak(target, followed, 0.5)
     assert not target.weight.requires_grad
     assert target.weight.grad_fn is None
