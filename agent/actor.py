@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing import parent_process
 
-import gymnasium
 import numpy as np
 import torch
 
 from agent.channel import ActorEnd
 from agent.checkpoint import load_flat_weights
+from agent.experience import Transitions
+from agent.latent import MIRROR_ACTION, LatentState
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck
 from agent.ratio import Ratio
@@ -24,41 +24,15 @@ class LearnerGone(Exception):
     """The learner has ended, or said that training is over."""
 
 
-@dataclass
-class Transitions:
-    """Consecutive transitions of an episode on their way to the learner."""
-
-    obs: list[np.ndarray] = field(default_factory=list)
-    action: list[np.ndarray] = field(default_factory=list)
-    reward: list[float] = field(default_factory=list)
-    terminated: list[bool] = field(default_factory=list)
-    next_obs: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, obs: np.ndarray, action: np.ndarray, reward: float, terminated: bool, next_obs: np.ndarray) -> None:
-        """Append one transition; the action is the one that was executed."""
-        row = (obs, action, reward, terminated, next_obs)
-        for column, value in zip(vars(self).values(), row, strict=True):
-            column.append(value)
-
-    def __len__(self) -> int:
-        return len(self.reward)
-
-    def arrays(self) -> list[np.ndarray]:
-        """obs (n, obs), action (n, action), reward (n,) float32, terminated (n,) bool, next_obs (n, obs)."""
-        kinds = (np.float32, np.float32, np.float32, np.bool_, np.float32)
-        return [np.array(column, kind) for column, kind in zip(vars(self).values(), kinds, strict=True)]
-
-
 class Driver:
     """Drives whole episodes in one environment with one actor network.
 
     A test starts at the start of the route; a training episode where the car left the lane in the last one and was put
-    back, so that all of the route is learned from the first episodes on, as on a real road.
+    back, so that all of the route is learned from the first episodes on, as on a real road. Every transition is shipped
+    twice, as lived and mirrored: what is right in a left bend is right in a right bend the other way round.
     """
 
-    def __init__(
-        self, env: gymnasium.Env, actor: Actor, noise: OrnsteinUhlenbeck, ratio: Ratio, line: ActorEnd
-    ) -> None:
+    def __init__(self, env: LatentState, actor: Actor, noise: OrnsteinUhlenbeck, ratio: Ratio, line: ActorEnd) -> None:
         self.env, self.actor, self.noise, self.ratio, self.line = env, actor, noise, ratio, line
         self.header = Weights(version=0, updates=0, transitions=0, episodes=0, stop=False)  # until some arrive
         self.weights = np.zeros(0, np.float32)
@@ -111,6 +85,7 @@ class Driver:
         began, steps, total, chunk = time.monotonic(), 0, 0.0, Transitions()
         start_m = self.put_back_m if train else 0.0
         obs, info = self.env.reset(options={"distance_m": start_m})
+        mirrored = self.env.mirrored()
         over = False
         while not over:
             action = self.act(obs, train)
@@ -118,8 +93,11 @@ class Driver:
             over = terminated or truncated
             steps, total = steps + 1, total + float(reward)
             if train:
-                chunk.add(obs, info["executed"], float(reward), terminated, next_obs)
+                executed, next_mirrored = info["executed"], self.env.mirrored()
+                chunk.add(obs, executed, float(reward), terminated, next_obs)
+                chunk.add(mirrored, executed * MIRROR_ACTION, float(reward), terminated, next_mirrored)
                 chunk = self._ship(chunk, over)
+                mirrored = next_mirrored
                 self._take_newest()
             obs = next_obs
         if train:

@@ -13,6 +13,8 @@ from deploy.observation import StateVector
 from perception.encoders.vae import VAE
 
 HISTORY = 2  # executed actions in the state vector
+MIRROR_ACTION = np.array([-1, 1], np.float32)  # left becomes right, speed stays
+MIRROR_STATE = np.concatenate([-MIRROR_ACTION, np.tile(MIRROR_ACTION, HISTORY)])  # speed stays, steering turns
 
 
 class LatentState(gymnasium.Wrapper):
@@ -45,9 +47,13 @@ class LatentState(gymnasium.Wrapper):
         self.state.executed(executed)
         return self._flatten(obs), float(reward), terminated, truncated, info | {"executed": executed}
 
+    def mirrored(self) -> np.ndarray:
+        """Return the last observation as it would be on the mirrored road: image flipped, steering negated."""
+        return np.concatenate([self._encode(self._frame[:, ::-1].copy()), self._state * MIRROR_STATE])
+
     def _flatten(self, obs: dict[str, np.ndarray]) -> np.ndarray:
-        speed_mps, steering_rad = obs["state"][:2]
-        return np.concatenate([self._encode(obs["image"]), self.state.assemble(speed_mps, steering_rad)])
+        self._frame, self._state = obs["image"], self.state.assemble(*obs["state"][:2])
+        return np.concatenate([self._encode(self._frame), self._state])
 
     def _encode(self, image: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -24,7 +24,7 @@ class Learner:
 
     def __init__(self, algorithm: DDPG, replay: Replay, ratio: Ratio, line: LearnerEnd) -> None:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
-        self.updates = self.episodes = self.version = 0
+        self.updates = self.transitions = self.episodes = self.version = 0
         self.scalars: dict[str, torch.Tensor] = {}
         self.began = time.monotonic()
 
@@ -33,7 +33,7 @@ class Learner:
         self.publish()
         over = False
         while not over:
-            due = self.ratio.due(self.replay.inserted, self.episodes) - self.updates
+            due = self.ratio.due(self.transitions, self.episodes) - self.updates
             over = self._listen(judge, wait_ms=0 if due > 0 else IDLE_MS)
             if due > 0:
                 self._update()
@@ -47,14 +47,15 @@ class Learner:
     def _listen(self, judge: Judge, wait_ms: int) -> bool:
         for message, arrays in self.line.receive(wait_ms):
             if isinstance(message, Experience):
-                self._insert(*arrays)
+                self.insert(*arrays)
+                self.transitions += len(arrays[0])
                 continue
             self.episodes += message.kind == "train"
             if judge(message, arrays[0] if arrays else None):
                 return True
         return False
 
-    def _insert(
+    def insert(
         self,
         obs: np.ndarray,
         action: np.ndarray,
@@ -79,7 +80,7 @@ class Learner:
         header = Weights(
             version=self.version,
             updates=self.updates,
-            transitions=self.replay.inserted,
+            transitions=self.transitions,
             episodes=self.episodes,
             stop=stop,
         )

@@ -11,7 +11,7 @@ class Ratio:
     as the car in Kendall 2018 learned while its driver put it back (250 updates).
     """
 
-    per_episode: float = 500.0  # updates for every finished episode; Kendall 2018 has 250
+    per_episode: float = 250.0  # updates for every finished episode; Kendall 2018
     per_step: float = 1.0  # updates for every transition on top of that
 
     def due(self, transitions: int, episodes: int) -> int:

@@ -23,6 +23,7 @@ from agent.actor import Driver, LearnerGone
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from agent.checkpoint import PolicyFacts, load_flat_weights, save_actor
+from agent.experience import random_experience
 from agent.latent import HISTORY, LatentState, RateLimit
 from agent.learner import Learner
 from agent.networks import Actor
@@ -39,6 +40,7 @@ class TrainConfig:
     """Learn to drive a route by asynchronous DDPG."""
 
     encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
+    episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
     out: Path = Path("runs/demo/train")  # folder that the run is written to
     env: str = "sim:LaneFollowing-v0"  # Gymnasium id
     road_seed: int = 0  # which road
@@ -98,7 +100,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
     shutil.copyfile(config.encoder, config.out / "vae.safetensors")
     progress = Progress(config.passes, config.max_episodes)
     with _line() as (line, addresses), _actor_process(config, addresses):
-        _learn(config, facts, line, progress, console)
+        _learn(config, encoder, facts, line, progress, console)
     return progress
 
 
@@ -131,13 +133,16 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
     )
 
 
-def _learn(config: TrainConfig, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console) -> None:
+def _learn(
+    config: TrainConfig, encoder: VAE, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console
+) -> None:
     """Be the learner until training is over."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
     algorithm = DDPG(config.ddpg, facts.obs_size, facts.action_size, limit)
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
     learner = Learner(algorithm, replay, config.ratio, line)
+    learner.insert(*random_experience(config.episodes, encoder, facts).arrays())
     snapshot = Actor(facts.obs_size, facts.action_size, facts.hidden)
     with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
 
@@ -158,7 +163,7 @@ def _tell(console: Console, status: Status, progress: Progress, learner: Learner
     seconds = time.monotonic() - learner.began
     status.update(
         f"episode {len(progress.train)}: {learner.updates} updates ({learner.updates / seconds:.0f}/s), "
-        f"{learner.replay.inserted} transitions"
+        f"{learner.transitions} transitions"
     )
     if len(progress.tests) < len(progress.train):
         return

@@ -28,7 +28,7 @@ class PretrainConfig:
     dataset: Path = Path("runs/demo/episodes")  # folder of recorded episodes
     out: Path = Path("runs/demo/vae")  # folder for vae.safetensors, pretrain.json and reconstructions.png
     vae: VAEConfig = field(default_factory=VAEConfig)
-    steps: int = 1000  # gradient steps
+    steps: int = 1500  # gradient steps
     batch: int = 32  # frames a step
     lr: float = 2e-3  # peak learning rate of Adam; warmed up and then annealed to zero
     shift_px: int = 8  # largest random sideways shift of a training image, in pixels; nearly a turn of the camera

@@ -47,7 +47,7 @@ class LaneSpec:
     """A country road: lanes of one width, edge lines, and grass beside it."""
 
     width_m: float = 3.0  # of one lane
-    lanes: int = 2  # the car keeps to the rightmost
+    lanes: int = 1  # side by side; the car keeps to the rightmost
     min_radius_m: float = 14.0  # of the tightest bend
     line_width_m: float = 0.15  # of a painted marking
 

@@ -35,7 +35,7 @@ def draw_surface(road: Road) -> Surface:
     low, high = road.xy_m.min(axis=0) - MARGIN_M, road.xy_m.max(axis=0) + MARGIN_M
     width, height = np.ceil((high - low) * PIXELS_PER_M).astype(int)
     rng = np.random.default_rng([road.seed, 1])
-    surface = Surface(_texture(rng, height, width, GRASS, contrast=14), (float(low[0]), float(low[1])))
+    surface = Surface(_texture(rng, height, width, GRASS, contrast=10), (float(low[0]), float(low[1])))
     right, left = -road.lane.width_m / 2, road.lane.width_m * (road.lane.lanes - 0.5)
     _pave(surface, road, right, left, _texture(rng, height, width, ASPHALT, contrast=5))
     _mark(surface, road, right)

@@ -16,14 +16,14 @@ from agent.targets import polyak, target_of, td_target
 class DDPGConfig:
     """Deep deterministic policy gradient."""
 
-    gamma: float = 0.97  # discount per control period: 3 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
+    gamma: float = 0.95  # discount per control period, 2 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
     batch_size: int = 128  # transitions per update; Kendall 2018 has 64
     hidden: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critic
     actor_lr: float = 3e-4  # Adam's step size; Lillicrap 2015 has 1e-4
     critic_lr: float = 1e-3  # Adam's step size; Lillicrap 2015
     tau: float = 0.005  # how far the targets follow per update; Lillicrap 2015 has 1e-3
     max_grad_norm: float = 1.0  # of the actor's and the critic's gradient
-    preactivation_cost: float = 1e-2  # penalty on the squared pre-tanh action, against saturation at ±1
+    preactivation_cost: float = 3e-2  # penalty on the squared pre-tanh action, against saturation at ±1
 
 
 Executed = Callable[[Tensor, Tensor], Tensor]  # (obs, action) -> the action that the motors would get

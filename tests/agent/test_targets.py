@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from agent.targets import target_of, polyak, td_target
+from agent.targets import polyak, target_of, td_target
 
 
 def linear(value: float) -> nn.Linear:
