@@ -23,7 +23,7 @@ from agent.actor import Driver, LearnerGone
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from agent.checkpoint import PolicyFacts, load_flat_weights, save_actor
-from agent.experience import random_experience
+from agent.experience import Transitions, random_experience
 from agent.latent import HISTORY, LatentState, RateLimit
 from agent.learner import Learner
 from agent.networks import Actor
@@ -95,12 +95,13 @@ def train(config: TrainConfig, console: Console) -> Progress:
     env = make_env(config, encoder)
     facts = gather_facts(config, env)
     env.close()
+    random = random_experience(config.episodes, encoder, facts)
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
     shutil.copyfile(config.encoder, config.out / "vae.safetensors")
     progress = Progress(config.passes, config.max_episodes)
     with _line() as (line, addresses), _actor_process(config, addresses):
-        _learn(config, encoder, facts, line, progress, console)
+        _learn(config, random, facts, line, progress, console)
     return progress
 
 
@@ -134,7 +135,7 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
 
 
 def _learn(
-    config: TrainConfig, encoder: VAE, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console
+    config: TrainConfig, random: Transitions, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console
 ) -> None:
     """Be the learner until training is over."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
@@ -142,7 +143,7 @@ def _learn(
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
     learner = Learner(algorithm, replay, config.ratio, line)
-    learner.insert(*random_experience(config.episodes, encoder, facts).arrays())
+    learner.insert(*random.arrays())
     snapshot = Actor(facts.obs_size, facts.action_size, facts.hidden)
     with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
 

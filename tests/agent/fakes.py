@@ -64,6 +64,9 @@ class Strip(gymnasium.Env):
         terminated, truncated = (over and self.ending == end for end in ("terminated", "truncated"))
         return self._observe(), float(self.steps), terminated, truncated, info
 
+    def mirrored(self) -> np.ndarray:
+        return -self.seen[-1]
+
     def _observe(self) -> np.ndarray:
         self.seen.append(np.array([self.episode, self.steps], np.float32))
         return self.seen[-1]

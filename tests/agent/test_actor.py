@@ -68,9 +68,10 @@ def header(version: int = 1, *, updates: int = 0, episodes: int = 0, stop: bool 
     return Weights(version=version, updates=updates, transitions=0, episodes=episodes, stop=stop)
 
 
-def shipped(line: Line) -> list[np.ndarray]:
-    """All transitions, column by column."""
-    return [np.concatenate(column) for column in zip(*(arrays for _, arrays in line.experience()), strict=True)]
+def shipped(line: Line, *, mirrored: bool = False) -> list[np.ndarray]:
+    """The transitions as lived or as mirrored, which travel by turns, column by column."""
+    columns = zip(*(arrays for _, arrays in line.experience()), strict=True)
+    return [np.concatenate(column)[int(mirrored) :: 2] for column in columns]
 
 
 def policy(obs: np.ndarray) -> np.ndarray:
@@ -90,6 +91,16 @@ def test_what_is_shipped_is_what_was_executed_not_what_was_asked_for():
     assert [column.dtype for column in (obs, action, reward, terminated, next_obs)] == ["f4", "f4", "f4", "?", "f4"]
 
 
+def test_every_transition_is_shipped_mirrored_too():
+    env, line = Strip(5), Line()
+    make(env, line).drive(train=True)
+    obs, action, reward, terminated, next_obs = shipped(line, mirrored=True)
+    assert np.array_equal(action, np.array(env.asked) / 2 * [-1, 1])
+    assert np.array_equal(obs, -np.array(env.seen[:-1]))
+    assert np.array_equal(next_obs, -np.array(env.seen[1:]))
+    assert (reward.tolist(), terminated.tolist()) == ([1, 2, 3, 4, 5], [False] * 4 + [True])
+
+
 def test_a_time_out_is_not_shipped_as_a_termination():
     line = Line()
     make(Strip(5, ending="truncated"), line).drive(train=True)
@@ -98,7 +109,7 @@ def test_a_time_out_is_not_shipped_as_a_termination():
 
 def test_experience_travels_in_chunks_that_count_up_over_the_episodes():
     line = Line()
-    driver = make(Strip(2 * CHUNK + 6), line)
+    driver = make(Strip(CHUNK + 3), line)  # every step travels twice
     driver.drive(train=True)
     driver.drive(train=True)
     assert [len(arrays[0]) for _, arrays in line.experience()] == [CHUNK, CHUNK, 6] * 2
@@ -152,7 +163,7 @@ def test_a_test_waits_until_the_learner_has_made_its_updates():
     too_few = [header(2, episodes=1, updates=9), None, header(3, episodes=0, updates=10)]
     line = Line(header(1), *too_few, header(4, episodes=1, updates=10), header(5, stop=True))
     with pytest.raises(LearnerGone):
-        make(Strip(4), line, Ratio(per_episode=6, per_step=1)).run(seed=0)  # 6 + 4 transitions
+        make(Strip(4), line, Ratio(per_episode=2, per_step=1)).run(seed=0)  # 2 + 4 steps, as lived and mirrored
     assert line.events == [
         "look",
         "experience",

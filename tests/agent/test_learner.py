@@ -120,7 +120,7 @@ def test_what_is_published_is_what_it_has_learned():
     learner.publish()
     header, weights = line.published[-1]
     assert header.updates == learner.updates > 20
-    assert np.array_equal(weights, flat_weights(learner.algorithm.actor).numpy())
+    assert np.array_equal(weights, flat_weights(learner.algorithm.policy).numpy())
     assert not np.array_equal(weights, line.published[0][1])
 
 

@@ -21,6 +21,7 @@ from agent.ratio import Ratio
 from agent.train import Progress, TrainConfig, train
 from deploy.wire import EpisodeReport
 from perception.encoders import EncoderError
+from perception.episodes import DatasetError, RecordConfig, record
 from tests.agent.runs import write_encoder
 
 TINY = ("--length-m", "12", "--ratio.per-episode", "3", "--ratio.per-step", "0.05", "--ddpg.hidden", "8")
@@ -69,6 +70,14 @@ def test_the_snapshot_to_keep_is_that_of_a_test_that_none_outdid():
 
 
 @pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """A few random episodes."""
+    folder = tmp_path_factory.mktemp("data") / "episodes"
+    record(RecordConfig(out=folder, frames=60))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("vae") / "vae.safetensors")
 
@@ -79,9 +88,17 @@ def test_a_missing_encoder_is_an_error_before_anything_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_training_leaves_a_whole_run(encoder, tmp_path):
+def test_a_missing_dataset_is_an_error_before_anything_is_written(encoder, tmp_path):
+    with pytest.raises(DatasetError, match="none"):
+        train(TrainConfig(encoder=encoder, episodes=tmp_path / "none", out=tmp_path / "out"), Console(quiet=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_leaves_a_whole_run(encoder, dataset, tmp_path):
     out = tmp_path / "runs" / "mine"
-    config = TrainConfig(encoder=encoder, out=out, length_m=12.0, max_episodes=2, passes=3, ratio=Ratio(3.0, 0.05))
+    config = TrainConfig(
+        encoder=encoder, episodes=dataset, out=out, length_m=12.0, max_episodes=2, passes=3, ratio=Ratio(3.0, 0.05)
+    )
     with (console := Console(width=120)).capture() as capture:
         progress = train(config, console)
     assert sorted(path.name for path in out.iterdir()) == [
@@ -114,14 +131,14 @@ def check_episodes(rows: list[dict[str, str]]) -> None:
         assert 0 <= float(row["distance_m"]) <= 13
         assert float(row["reward"]) == pytest.approx(float(row["distance_m"]), abs=0.5)  # progress is the reward
     steps = [int(row["steps"]) for row in rows if row["kind"] == "train"]
-    assert int(rows[1]["updates"]) == 3 + int(0.05 * steps[0])  # the test waited for exactly these
-    assert int(rows[3]["updates"]) == 6 + int(0.05 * sum(steps))
+    assert int(rows[1]["updates"]) == 3 + int(0.05 * 2 * steps[0])  # the test waited for exactly these
+    assert int(rows[3]["updates"]) == 6 + int(0.05 * 2 * sum(steps))
 
 
 @contextmanager
-def training(encoder: Path, out: Path) -> Iterator[subprocess.Popen]:
+def training(encoder: Path, dataset: Path, out: Path) -> Iterator[subprocess.Popen]:
     """`lapwing train` in a process group of its own."""
-    arguments = ["--encoder", str(encoder), "--out", str(out), "--passes", "999", *TINY]
+    arguments = ["--encoder", str(encoder), "--episodes", str(dataset), "--out", str(out), "--passes", "999", *TINY]
     process = subprocess.Popen(
         [sys.executable, "-m", "lapwing", "train", *arguments],
         stdout=subprocess.PIPE,
@@ -167,10 +184,10 @@ def to_the_parent(process: subprocess.Popen) -> None:
     ],
 )
 def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
-    encoder: Path, tmp_path: Path, moment: Callable, interrupt: Callable
+    encoder: Path, dataset: Path, tmp_path: Path, moment: Callable, interrupt: Callable
 ):
     out = tmp_path / "out"
-    with training(encoder, out) as process:
+    with training(encoder, dataset, out) as process:
         moment(process, out)
         interrupt(process)
         interrupted_at = time.monotonic()

@@ -13,10 +13,10 @@ CAR = load_vehicle("city_car")
 LOOKAHEAD_M = 4.0
 
 
-def straight(length_m: float = 40.0) -> Road:
+def straight(length_m: float = 40.0, lanes: int = 1) -> Road:
     """A road along the x axis, its lane's centre at y = 0; the route starts at x = 0."""
     x = np.arange(-LEAD_M, length_m + TAIL_M, STEP_M)
-    return Road(0, length_m, LaneSpec(), np.stack([x, 0 * x], axis=1), 0 * x, 0 * x)
+    return Road(0, length_m, LaneSpec(lanes=lanes), np.stack([x, 0 * x], axis=1), 0 * x, 0 * x)
 
 
 def circle(radius_m: float, length_m: float = 40.0) -> Road:

@@ -10,7 +10,7 @@ from tests.sim.scenes import circle, straight
 
 @pytest.fixture(scope="module")
 def surface():
-    return draw_surface(straight())
+    return draw_surface(straight(lanes=2))
 
 
 def paint_across(surface, x_low_m: float, x_high_m: float) -> tuple[np.ndarray, np.ndarray]:

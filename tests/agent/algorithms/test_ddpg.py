@@ -173,7 +173,9 @@ def trained(config: DDPGConfig, updates: int, experience) -> DDPG:
 
 
 FIRST, SECOND = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-LEARNING = replace(DDPGConfig(), hidden=(32,), actor_lr=3e-3, critic_lr=3e-3, tau=0.1, max_grad_norm=1.0)
+LEARNING = replace(
+    DDPGConfig(), hidden=(32,), actor_lr=3e-3, critic_lr=3e-3, tau=0.1, max_grad_norm=1.0, preactivation_cost=0.01
+)
 
 
 def bandit(generator: torch.Generator) -> Batch:

@@ -1,0 +1,77 @@
+"""Random episodes become the transitions that an actor would have shipped, as lived and mirrored."""
+
+import numpy as np
+import pytest
+import torch
+
+from agent.experience import random_experience
+from agent.latent import LatentState, RateLimit
+from perception.encoders.vae import VAE, VAEConfig
+from perception.episodes import DatasetError, RecordConfig, read_episodes, record
+from sim.lane_following import LaneFollowing
+from tests.agent.fakes import FACTS
+
+
+@pytest.fixture(scope="module")
+def encoder() -> VAE:
+    torch.manual_seed(0)
+    return VAE(VAEConfig()).eval()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "episodes"
+    record(RecordConfig(out=folder, frames=60))
+    return folder
+
+
+def test_every_recorded_transition_is_there_twice(dataset, encoder):
+    obs, action, reward, terminated, next_obs = random_experience(dataset, encoder, FACTS).arrays()
+    episodes = list(read_episodes(dataset))
+    steps = sum(len(episode.rewards) for episode in episodes)
+    assert len(obs) == len(action) == len(reward) == len(terminated) == len(next_obs) == 2 * steps
+    assert reward.sum() == pytest.approx(2 * sum(episode.rewards.sum() for episode in episodes), rel=1e-5)
+    assert terminated.sum() == 2 * sum(bool(episode.terminated) for episode in episodes)
+    first = len(episodes[0].rewards)
+    assert np.array_equal(action[:first], episodes[0].states[1:, 2:4])
+    assert np.array_equal(action[first : 2 * first], action[:first] * [-1, 1])
+    assert np.array_equal(obs[1:first], next_obs[: first - 1])
+
+
+def test_the_first_observation_of_an_episode_remembers_no_action(dataset, encoder):
+    obs = random_experience(dataset, encoder, FACTS).arrays()[0]
+    assert obs[0, -4:].tolist() == [0, -1, 0, -1]
+
+
+def test_a_missing_dataset_is_named(tmp_path, encoder):
+    with pytest.raises(DatasetError, match="nothing-here"):
+        random_experience(tmp_path / "nothing-here", encoder, FACTS)
+
+
+def test_a_mirrored_observation_sees_the_flipped_image_and_the_opposite_steering(encoder):
+    env = LatentState(LaneFollowing(), encoder)
+    env.reset(seed=0)
+    obs, *_ = env.step(np.array([0.1, 0.5], np.float32))
+    mirrored = env.mirrored()
+    flipped = env.unwrapped.world.image()[:, ::-1].copy()
+    with torch.inference_mode():
+        latent = encoder.encode(torch.from_numpy(flipped)[None])[0][0].numpy()
+    env.close()
+    assert np.array_equal(mirrored[:32], latent)
+    assert mirrored[32:].tolist() == (obs[32:] * [1, -1, -1, 1, -1, 1]).tolist()
+    assert obs[34] == pytest.approx(0.1, abs=1e-6)  # the newest executed steering
+
+
+def test_the_rate_limit_moves_steering_no_further_than_the_motors_can():
+    obs = torch.zeros(3, 38)
+    obs[:, 34] = torch.tensor([0.0, 0.5, -0.9])  # where steering was executed last
+    asked = torch.tensor([[1.0, 0.3], [0.45, -1.0], [-1.0, 1.0]])
+    expected = torch.tensor([[0.15, 0.3], [0.45, -1.0], [-1.0, 1.0]])
+    assert torch.allclose(RateLimit(0.15)(obs, asked), expected)
+
+
+def test_the_gradient_passes_the_rate_limit():
+    asked = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    RateLimit(0.15)(torch.zeros(1, 38), asked).sum().backward()
+    assert asked.grad is not None
+    assert asked.grad.tolist() == [[1.0, 1.0]]
