@@ -134,9 +134,7 @@ def figures(row: Row) -> tuple[str | float | None, ...]:
 
 def table1(rows: list[Row]) -> Table:
     """This run beside the paper, for a terminal."""
-    table = Table(
-        title="Table I", caption="paper: Kendall et al. 2018, a real car; minutes are minutes of driving here"
-    )
+    table = Table(title="Table I", caption="on top of the random episodes; minutes of driving. Paper: a real car")
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if not heading else "right")
     for row in rows:

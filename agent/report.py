@@ -146,7 +146,10 @@ def _drive_section(run: Path, entries: list[Entry]) -> str:
 def _table(rows: list[Row]) -> str:
     lines = [_tr(HEADINGS, "th"), "</thead>", *(_tr(figures(row)) for row in rows)]
     lines += [_tr((f"paper: {name}", *theirs), style=' class="paper"') for name, *theirs in PAPER]
-    note = "Minutes are minutes of driving. Paper: Kendall et al. 2018, arXiv 1807.00412, a real car on a 250 m road."
+    note = (
+        "Training comes on top of the random episodes; minutes are minutes of driving. "
+        "Paper: Kendall et al. 2018, arXiv 1807.00412, a real car on a 250 m road."
+    )
     return f"<table><thead>{''.join(lines)}</table><p>{note}</p>"
 
 
