@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lapwing {name}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if not hasattr(error, "exit_code"):
+        if not hasattr(error, "exit_code") and not isinstance(error, OSError):  # a disk is full, a folder not ours
             raise
         return _complain(str(error))
 

@@ -112,7 +112,7 @@ def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Trainin
 
 
 def read_training(path: Path, period_s: float) -> Training:
-    """Episodes, metres and minutes of driving until the snapshot that was kept, from `episodes.csv`."""
+    """Episodes, metres and minutes of driving of the whole training, tests not counted, from `episodes.csv`."""
     try:
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["kind"] == "train"]

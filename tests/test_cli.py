@@ -344,3 +344,8 @@ def test_a_config_is_what_the_options_say(monkeypatch, tmp_path):
     assert (config.out, config.length_m, config.ddpg.gamma) == (tmp_path, 30.0, 0.9)
     Solved.solved = False
     assert main(["train"]) == 1
+
+
+def test_a_folder_that_cannot_be_written(complaint, tmp_path):
+    (tmp_path / "file").touch()
+    assert "file" in complaint("record", "--frames", 10, "--out", tmp_path / "file" / "episodes")
