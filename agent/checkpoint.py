@@ -1,14 +1,14 @@
 """The policy on disk: the actor's weights with everything that is needed to use them again."""
 
-import os
 from pathlib import Path
 
 import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from agent.networks import Actor
+from perception.files import write_whole
 
 FORMAT = 1
 
@@ -40,11 +40,9 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def save_actor(path: Path, actor: Actor, facts: PolicyFacts) -> None:
-    """Write the actor beside `path` and rename it: a reader sees the old file or the new one, never a part."""
-    part = path.with_name(path.name + ".part")
+    """Write the actor; a reader sees the old file or the new one, never a part."""
     tensors = {name: tensor.contiguous() for name, tensor in actor.state_dict().items()}
-    save_file(tensors, part, metadata={"lapwing": msgspec.json.encode(facts).decode()})
-    os.replace(part, path)
+    write_whole(path, save(tensors, {"lapwing": msgspec.json.encode(facts).decode()}))
 
 
 def load_actor(path: Path) -> tuple[Actor, PolicyFacts]:

@@ -1,7 +1,6 @@
 """`lapwing evaluate`: the paper's Table I for a run: random, zero and learned policy on the route."""
 
 import csv
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.table import Table
 from agent.checkpoint import CheckpointError, load_actor
 from agent.latent import LatentState
 from perception.encoders import load_encoder
+from perception.files import write_whole
 
 Policy = Callable[[np.ndarray], np.ndarray]
 
@@ -87,7 +87,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     ]
     route.close()
     console.print(table1(rows))
-    _write(config.out, rows)
+    write_whole(config.out, msgspec.json.format(msgspec.json.encode(rows)))
     return rows
 
 
@@ -150,10 +150,3 @@ def cell(value: str | float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
-def _write(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
-    os.replace(part, path)

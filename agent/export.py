@@ -1,7 +1,6 @@
 """`lapwing export`: encoder and actor as one ONNX graph from camera image and state vector to action."""
 
 import logging
-import os
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from agent.networks import Actor
 from deploy.policy_spec import PolicySpec
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
+from perception.files import write_whole
 
 OPSET = 20
 PARITY = 1e-4  # largest difference from torch, in action units
@@ -63,10 +63,7 @@ def export(config: ExportConfig, console: Console) -> float:
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:
         raise ExportError(f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}")
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    part = config.out.with_name(config.out.name + ".part")
-    onnx.save(model, part)
-    os.replace(part, config.out)
+    write_whole(config.out, model.SerializeToString())
     console.print(f"wrote {config.out}, within {difference:.1e} of torch on {config.frames} random inputs")
     return difference
 

@@ -4,7 +4,6 @@ import base64
 import csv
 import html
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rich.console import Console
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.evaluate import HEADINGS, PAPER, Row, cell, figures
 from deploy.drive_log import Entry, read_log, summarize
+from perception.files import write_whole
 
 BLUE, ORANGE, GREY = "#2266aa", "#dd7722", "#999999"
 
@@ -46,9 +46,7 @@ def report(config: ReportConfig, console: Console) -> Path:
     ]
     body = "\n".join(f"<section><h2>{title}</h2>\n{content}</section>" for title, content in sections)
     path = run / "report.html"
-    part = path.with_name("report.html.part")
-    part.write_text(PAGE.format(title=html.escape(f"Lapwing: {run.name}"), body=body), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, PAGE.format(title=html.escape(f"Lapwing: {run.name}"), body=body).encode())
     console.print(f"wrote {path}")
     return path
 

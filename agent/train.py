@@ -33,6 +33,7 @@ from agent.replay import Replay
 from deploy.wire import EpisodeReport
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
+from perception.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
     env.close()
     random = random_experience(config.episodes, encoder, facts)
     config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
+    write_whole(config.out / "config.json", msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
     shutil.copyfile(config.encoder, config.out / "vae.safetensors")
     progress = Progress(config.passes, config.max_episodes)
     with _line() as (line, addresses), _actor_process(config, addresses):
