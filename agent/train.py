@@ -49,6 +49,7 @@ class TrainConfig:
     seed: int = 0  # of weights, noise and sampling
     max_episodes: int = 150  # training episodes before giving up
     passes: int = 3  # tests in a row that must drive the whole route
+    restart_after: int = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
     replay_capacity: int = 100_000  # transitions
     ratio: Ratio = field(default_factory=Ratio)
     noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
@@ -62,6 +63,7 @@ class Progress:
     passes_wanted: int
     max_episodes: int
     passes: int = 0
+    fruitless: int = 0  # tests since the last that drove the whole route, or since the networks started anew
     best_m: float = -1.0
     train: list[EpisodeReport] = field(default_factory=list)
     tests: list[EpisodeReport] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Progress:
             return False
         self.tests.append(report)
         self.passes = self.passes + 1 if report.finished else 0
+        self.fruitless = 0 if report.finished else self.fruitless + 1
         best = report.distance_m >= self.best_m or report.finished
         self.best_m = max(self.best_m, report.distance_m)
         return best
@@ -140,10 +143,13 @@ def _learn(
 ) -> None:
     """Be the learner until training is over."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
-    algorithm = DDPG(config.ddpg, facts.obs_size, facts.action_size, limit)
+
+    def new_algorithm() -> DDPG:
+        return DDPG(config.ddpg, facts.obs_size, facts.action_size, limit)
+
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
-    learner = Learner(algorithm, replay, config.ratio, line)
+    learner = Learner(new_algorithm(), replay, config.ratio, line)
     learner.insert(*random.arrays())
     snapshot = Actor(facts.obs_size, facts.action_size, facts.hidden)
     with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
@@ -154,6 +160,9 @@ def _learn(
                 save_actor(config.out / "actor.safetensors", snapshot, facts)
             write(report, learner.updates)
             _tell(console, status, progress, learner)
+            if progress.fruitless == config.restart_after:
+                console.print("no whole route for long: the networks start anew, the replay stays")
+                learner.algorithm, progress.fruitless = new_algorithm(), 0
             return progress.over
 
         learner.run(judge)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,30 @@ def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
     assert list(tmp_path.rglob("*.part")) == []
     if (out / "actor.safetensors").exists():
         load_actor(out / "actor.safetensors")
+
+
+def test_tests_short_of_the_whole_route_are_counted_until_one_drives_it():
+    progress = Progress(passes_wanted=3, max_episodes=10)
+    counts = []
+    for finished in (False, False, True, False):
+        progress.add(told("test", 5.0, finished))
+        counts.append(progress.fruitless)
+    assert counts == [1, 2, 0, 1]
+
+
+def test_the_networks_start_anew_when_tests_stay_fruitless(encoder, dataset, tmp_path):
+    config = TrainConfig(
+        encoder=encoder,
+        episodes=dataset,
+        out=tmp_path / "out",
+        length_m=12.0,
+        max_episodes=3,
+        restart_after=2,
+        ratio=Ratio(1.0, 0.0),
+    )
+    with (console := Console(width=120)).capture() as capture:
+        progress = train(config, console)
+    finished = [report.finished for report in progress.tests]
+    fruitless = any(not a and not b for a, b in pairwise(finished))
+    assert ("start anew" in capture.get()) == fruitless
+    assert len(progress.tests) <= 3
