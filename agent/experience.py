@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from agent.checkpoint import PolicyFacts
-from agent.latent import MIRROR_ACTION, MIRROR_STATE
+from agent.latent import MIRROR_ACTION, MIRROR_STATE, latents
 from deploy.observation import StateVector
 from perception.encoders.vae import VAE
 from perception.episodes import Episode, read_episodes
@@ -48,16 +47,16 @@ def random_experience(dataset: Path, encoder: VAE, facts: PolicyFacts) -> Transi
     for episode in read_episodes(dataset):
         states = np.array(list(_state_vectors(episode, facts)))
         executed = episode.states[1:, 2:4]
-        _append(transitions, episode, _encode(encoder, episode.images), states, executed)
-        flipped = _encode(encoder, episode.images[:, :, ::-1].copy())
+        _append(transitions, episode, latents(encoder, episode.images), states, executed)
+        flipped = latents(encoder, episode.images[:, :, ::-1].copy())
         _append(transitions, episode, flipped, states * MIRROR_STATE, executed * MIRROR_ACTION)
     return transitions
 
 
 def _append(
-    transitions: Transitions, episode: Episode, latents: np.ndarray, states: np.ndarray, executed: np.ndarray
+    transitions: Transitions, episode: Episode, z: np.ndarray, states: np.ndarray, executed: np.ndarray
 ) -> None:
-    obs = np.concatenate([latents, states], axis=1)
+    obs = np.concatenate([z, states], axis=1)
     for i, (action, reward) in enumerate(zip(executed, episode.rewards, strict=True)):
         last = i == len(executed) - 1
         transitions.add(obs[i], action, float(reward), bool(last and episode.terminated), obs[i + 1])
@@ -70,8 +69,3 @@ def _state_vectors(episode: Episode, facts: PolicyFacts) -> Iterator[np.ndarray]
         if i > 0:
             vector.executed(executed)
         yield vector.assemble(speed_mps, steering_rad)
-
-
-def _encode(encoder: VAE, images: np.ndarray) -> np.ndarray:
-    with torch.inference_mode():
-        return encoder.encode(torch.from_numpy(images))[0].numpy()

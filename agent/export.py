@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from agent.checkpoint import PolicyFacts, load_actor
 from agent.networks import Actor
+from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
@@ -23,7 +24,6 @@ from perception.files import write_whole
 
 OPSET = 20
 PARITY = 1e-4  # largest difference from torch, in action units
-METADATA_KEY = "lapwing"
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,13 @@ class LatentState(gymnasium.Wrapper):
         return np.concatenate([self._encode(self._frame), self._state])
 
     def _encode(self, image: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return self.encoder.encode(torch.from_numpy(image)[None])[0][0].numpy()
+        return latents(self.encoder, image[None])[0]
+
+
+def latents(encoder: VAE, images: np.ndarray) -> np.ndarray:
+    """The mean of q(z|image) for images (n, H, W, 3) uint8; (n, z) float32."""
+    with torch.inference_mode():
+        return encoder.encode(torch.from_numpy(images))[0].numpy()
 
 
 def camera(env: gymnasium.Env) -> Box:

@@ -25,7 +25,6 @@ class Learner:
     def __init__(self, algorithm: DDPG, replay: Replay, ratio: Ratio, line: LearnerEnd) -> None:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
         self.updates = self.transitions = self.episodes = self.version = 0
-        self.scalars: dict[str, torch.Tensor] = {}
         self.began = time.monotonic()
 
     def run(self, judge: Judge) -> None:
@@ -69,7 +68,7 @@ class Learner:
         self.replay.add(Batch(*(torch.from_numpy(np.array(column)) for column in columns)))
 
     def _update(self) -> None:
-        self.scalars = self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
+        self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
         self.updates += 1
         if self.updates % PUBLISH_EVERY == 0:
             self.publish()
