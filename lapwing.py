@@ -8,6 +8,15 @@ from typing import Any
 # ruff: noqa: T201 (a command line prints, and loads nothing that it does not use)
 
 
+def play(arguments: list[str]) -> None:
+    """Drive the simulated car by keyboard."""
+    from rich.console import Console
+
+    from sim.play import PlayConfig, play
+
+    play(_parse(PlayConfig, "play", arguments), Console())
+
+
 def record(arguments: list[str]) -> None:
     """Record random episodes on procedural roads, for the VAE."""
     from perception.episodes import RecordConfig, record
@@ -82,7 +91,8 @@ def demo(arguments: list[str]) -> int:
 
 
 COMMANDS = {
-    command.__name__: command for command in (record, pretrain, train, evaluate, export, serve, drive, report, demo)
+    command.__name__: command
+    for command in (play, record, pretrain, train, evaluate, export, serve, drive, report, demo)
 }
 
 

@@ -43,7 +43,13 @@ def demo(config: DemoConfig, console: Console) -> bool:
     pretrain(PretrainConfig(dataset=out / "episodes", out=out / "vae", seed=seed))
     stage(3, "learn to drive")
     train(
-        TrainConfig(encoder=out / "vae/vae.safetensors", out=out / "train", road_seed=seed, seed=seed),
+        TrainConfig(
+            encoder=out / "vae/vae.safetensors",
+            episodes=out / "episodes",
+            out=out / "train",
+            road_seed=seed,
+            seed=seed,
+        ),
         console,
     )
     stage(4, "evaluate")

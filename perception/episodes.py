@@ -83,10 +83,11 @@ class Index(msgspec.Struct, forbid_unknown_fields=True):
 def record(config: RecordConfig) -> None:
     """Drive random episodes and write them to `config.out`, `config.frames` frames in all.
 
-    The environment is made with random_road and random_start. Raises DatasetError when the folder holds other things.
+    The environment is made with roads="held_in" and random_start. Raises DatasetError when the folder holds other
+    things.
     """
     rng = np.random.default_rng(config.seed)
-    with closing(gymnasium.make(config.env, random_road=True, random_start=True)) as env:
+    with closing(gymnasium.make(config.env, roads="held_in", random_start=True)) as env:
         height, width, _ = env.observation_space.sample()["image"].shape
         index = Index(FORMAT, config.env, config.seed, (height, width))
         _begin(config.out, index)

@@ -1,8 +1,4 @@
-"""A road as its lane's centreline: curvature first, then heading, then position.
-
-The curvature is piecewise constant (straights and bends) smoothed by a moving average, so that it changes
-linearly between them: the transitions are clothoids, and a wheel can follow them without a jump.
-"""
+"""A road as its lane's centreline: points, headings and curvatures along it, and where a place lies on it."""
 
 import math
 from dataclasses import dataclass
@@ -10,95 +6,131 @@ from functools import cached_property
 
 import numpy as np
 
-from sim.spec import LaneSpec
-
-STEP_M = 0.25  # between two points of a centreline
-LEAD_M = 12.0  # of road before the start of the route
-TAIL_M = 40.0  # of road beyond its end, so that the camera does not see the road stop
-TRANSITION_M = 8.0  # from one curvature to the next
-SEARCH = 24  # points either way in which the car is looked for: 6 m, twenty times what it drives in a step
+STEP_M = 0.25  # between two points of a centreline, at full size
+SHOULDER_M = 0.5  # of pavement beyond the outer lanes, at full size
+LEAST_NARROWING = 0.2  # beyond a bend's centre no point is the nearest
+MAX_HOPS = 20  # of Newton's method along a centreline; from a few metres away it takes two
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Road:
-    """A route of `length_m` along the centre of a lane.
+    """A route of `length_m` along the centre of a lane, or a circuit whose laps are that long.
 
-    xy_m: (n, 2) float64; yaw_rad, curvature_1pm: (n,) float64, left positive; point i lies at distance
-    i * STEP_M - LEAD_M from the start of the route.
+    Point i lies at distance i * step_m - lead_m from the start of the route.
     """
 
     seed: int
     length_m: float
-    lane: LaneSpec
-    xy_m: np.ndarray
-    yaw_rad: np.ndarray
-    curvature_1pm: np.ndarray
+    closed: bool  # the last point is followed by the first
+    unit_m: float  # what a metre at full size measures here: 0.1 on a road for a 1/10 car
+    step_m: float  # between two points
+    lead_m: float  # of road before the start of the route; 0 on a circuit
+    xy_m: np.ndarray  # (n, 2) float64
+    yaw_rad: np.ndarray  # (n,) float64, unwrapped, left positive
+    curvature_1pm: np.ndarray  # (n,) float64, left positive
+    left_m: np.ndarray  # (n,) float64: how far the left edge of the car's lane lies from its centre …
+    right_m: np.ndarray  # … and the right one, also positive
+    lanes: int = 1  # of one width; the car keeps to the rightmost
 
     @cached_property
     def tangent(self) -> np.ndarray:
         """Unit vectors along the lane, (n, 2)."""
         return np.stack([np.cos(self.yaw_rad), np.sin(self.yaw_rad)], axis=1)
 
+    @property
+    def pavement(self) -> tuple[np.ndarray, np.ndarray]:
+        """How far left of the lane's centre the pavement's right edge (negative) and left edge lie, (n,) each."""
+        shoulder_m = SHOULDER_M * self.unit_m
+        other_lanes_m = (self.lanes - 1) * (self.left_m + self.right_m)
+        return -self.right_m - shoulder_m, self.left_m + other_lanes_m + shoulder_m
+
+    def offset_line(self, left_m: float | np.ndarray) -> np.ndarray:
+        """Return the line that runs `left_m`, a float or (n,), left of the lane's centre, (n, 2) metres."""
+        normal = np.stack([-self.tangent[:, 1], self.tangent[:, 0]], axis=1)
+        return self.xy_m + np.asarray(left_m)[..., None] * normal
+
     def index(self, distance_m: float) -> int:
-        """Return the centreline point nearest to that distance along the route."""
-        return min(max(round((distance_m + LEAD_M) / STEP_M), 0), len(self.xy_m) - 1)
+        """Return the point nearest to that distance along the route; before an open road's ends, the end."""
+        return self._on_road(round((distance_m + self.lead_m) / self.step_m))
 
     def pose(self, distance_m: float, lateral_offset_m: float = 0.0) -> tuple[float, float, float]:
-        """Return (x_m, y_m, yaw_rad) at a distance along the route, that far left of the lane's centre."""
-        i = self.index(distance_m)
-        x, y = self.offset_line(lateral_offset_m)[i]
-        return float(x), float(y), float(self.yaw_rad[i])
+        """Return (x_m, y_m, yaw_rad) at a distance along the route, that far left of the lane's centre.
 
-    def offset_line(self, left_m: float) -> np.ndarray:
-        """Return the line that runs `left_m` left of the lane's centre, (n, 2) metres."""
-        normal = np.stack([-self.tangent[:, 1], self.tangent[:, 0]], axis=1)
-        return self.xy_m + left_m * normal
+        Between two points the centre is the cubic that leaves and meets them along their tangents (Hermite).
+        """
+        i, part = self._span(distance_m)
+        x, y, cos, sin, yaw, _ = self._lists
+        ahead, bow = part * part * (3 - 2 * part), part * (1 - part) * self.step_m
+        centre_x = x[i] + ahead * (x[i + 1] - x[i]) + bow * ((1 - part) * cos[i] - part * cos[i + 1])
+        centre_y = y[i] + ahead * (y[i + 1] - y[i]) + bow * ((1 - part) * sin[i] - part * sin[i + 1])
+        heading = yaw[i] + part * (yaw[i + 1] - yaw[i])
+        return centre_x - lateral_offset_m * math.sin(heading), centre_y + lateral_offset_m * math.cos(heading), heading
+
+    def heading_at(self, distance_m: float) -> float:
+        """Return the lane's heading in radians, linear between the points; a lap later it is the same."""
+        i, part = self._span(distance_m)
+        yaw = self._lists[4]
+        return yaw[i] + part * (yaw[i + 1] - yaw[i])
+
+    def curvature_at(self, distance_m: float) -> float:
+        """Return the lane's curvature in 1/m, left positive, linear between the points."""
+        i, part = self._span(distance_m)
+        curvature = self._lists[5]
+        return curvature[i] + part * (curvature[i + 1] - curvature[i])
 
     def locate(self, x_m: float, y_m: float, near: int) -> tuple[int, float, float]:
-        """Project a point onto the centreline, searched around point `near`.
+        """Project a place onto the centreline by Newton's method, begun at point `near`.
 
-        Returns (nearest point, distance_m along the route, lateral_offset_m with left positive).
+        Each point stands for the arc of its curvature: a place `left` of it is passed 1/(1 − κ·left) times as
+        fast as the centre, and the arc leaves its tangent by κs²/2. Returns (nearest point, distance_m along
+        the route, lateral_offset_m with left positive); on a circuit the distance is in [0, a lap) give or
+        take half a step.
         """
-        start = max(near - SEARCH, 0)
-        dx, dy = (np.array([x_m, y_m]) - self.xy_m[start : near + SEARCH + 1]).T
-        i = int(np.argmin(dx * dx + dy * dy))
-        tx, ty = self.tangent[start + i]
-        along, left = dx[i] * tx + dy[i] * ty, dy[i] * tx - dx[i] * ty
-        return start + i, (start + i) * STEP_M - LEAD_M + float(along), float(left)
+        xs, ys, cosines, sines, _, curvatures = self._lists
+        i, before = near, -1
+        along = offset = 0.0
+        for _ in range(MAX_HOPS):
+            dx, dy, cos, sin, curvature = x_m - xs[i], y_m - ys[i], cosines[i], sines[i], curvatures[i]
+            tangential, left = dx * cos + dy * sin, dy * cos - dx * sin
+            narrowing = 1 - curvature * left
+            along = tangential / (narrowing if narrowing > LEAST_NARROWING else LEAST_NARROWING)
+            offset = left - curvature * tangential * along / 2
+            nearest = self._on_road(i + round(along / self.step_m))
+            if nearest in (i, before):
+                break
+            i, before = nearest, i
+        return i, i * self.step_m - self.lead_m + along, offset
 
+    def _on_road(self, i: int) -> int:
+        count = len(self.xy_m)
+        if self.closed:
+            return i % count
+        return 0 if i < 0 else i if i < count else count - 1
 
-def make_road(seed: int, length_m: float = 250.0, lane: LaneSpec | None = None) -> Road:
-    """Draw a country road that never meets itself; the same seed gives the same road."""
-    lane = lane or LaneSpec()
-    rng = np.random.default_rng(seed)
-    points = math.ceil((LEAD_M + length_m + TAIL_M) / STEP_M) + 1
-    while True:
-        curvature = _curvature(rng, points, lane.min_radius_m)
-        yaw = np.concatenate([[0.0], np.cumsum((curvature[1:] + curvature[:-1]) / 2 * STEP_M)])
-        middle = (yaw[1:] + yaw[:-1]) / 2
-        steps = STEP_M * np.stack([np.cos(middle), np.sin(middle)], axis=1)
-        xy = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
-        if not _meets_itself(xy, clearance_m=lane.width_m * (lane.lanes + 3)):
-            return Road(seed, length_m, lane, xy, yaw, curvature)
+    def _span(self, distance_m: float) -> tuple[int, float]:
+        """Which point comes before that distance, and what part of the way to the next one it is, in [0, 1]."""
+        along, spans = (distance_m + self.lead_m) / self.step_m, self._spans
+        if self.closed:
+            along %= spans
+        elif along < 0:
+            return 0, 0.0
+        i = int(along)
+        return (i, along - i) if i < spans else (spans - 1, 1.0)
 
+    @cached_property
+    def _spans(self) -> int:
+        """How many steps there are between points."""
+        return len(self._lists[0]) - 1
 
-def _curvature(rng: np.random.Generator, points: int, min_radius_m: float) -> np.ndarray:
-    """Straights and bends by turns, joined by linear transitions; (points,) in 1/m."""
-    pieces = [np.zeros(round((LEAD_M + 6) / STEP_M))]
-    while sum(map(len, pieces)) < points:
-        radius = min_radius_m * math.exp(rng.uniform(0, math.log(5)))
-        bend_m = radius * rng.uniform(math.radians(25), math.radians(80)) + TRANSITION_M
-        pieces.append(np.full(round(bend_m / STEP_M), rng.choice([-1, 1]) / radius))
-        pieces.append(np.zeros(round(rng.uniform(0, 25) / STEP_M)))
-    window = round(TRANSITION_M / STEP_M)
-    return np.convolve(np.concatenate(pieces)[:points], np.ones(window) / window, mode="same")
+    @cached_property
+    def _lists(self) -> tuple[list[float], ...]:
+        """x, y, cos, sin, yaw, curvature of each point as plain floats, ten times as fast to pick from as arrays.
 
-
-def _meets_itself(xy: np.ndarray, clearance_m: float) -> bool:
-    """True when two places far apart along the road come closer than `clearance_m`."""
-    stride = round(2.0 / STEP_M)
-    coarse = xy[::stride]
-    gap = np.linalg.norm(coarse[:, None] - coarse[None], axis=-1)
-    distance_m = np.arange(len(coarse)) * stride * STEP_M
-    far_along = np.abs(distance_m[:, None] - distance_m[None]) > 2 * clearance_m
-    return bool((gap[far_along] < clearance_m).any())
+        On a circuit the first point stands at the end once more, a turn later.
+        """
+        columns = [*self.xy_m.T, *self.tangent.T, self.yaw_rad, self.curvature_1pm]
+        if self.closed:
+            turn = 2 * math.pi * round((self.yaw_rad[-1] - self.yaw_rad[0]) / (2 * math.pi))
+            columns = [np.append(column, column[0]) for column in columns]
+            columns[4][-1] += turn
+        return tuple(column.tolist() for column in columns)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A pinhole camera fixed to the car, looking forward and down."""
+    """A pinhole camera fixed to the car's middle line, looking forward and down."""
 
     width_px: int = 64
     height_px: int = 64
@@ -14,6 +14,7 @@ class CameraSpec:
     x_m: float = 0.7  # ahead of the car's centre, above the bonnet
     height_m: float = 1.3  # above the road
     pitch_rad: float = math.radians(20)  # downwards
+    yaw_rad: float = 0.0  # to the left
 
     @property
     def focal_px(self) -> float:
@@ -26,6 +27,7 @@ class VehicleSpec:
     """A car with Ackermann steering and rear drive; its pose is the middle of its four wheels."""
 
     name: str
+    scale: float  # of the world that it drives in: roads and everything on them are so many times full size
     wheelbase_m: float
     track_m: float  # between the wheels of an axle
     wheel_radius_m: float
@@ -44,12 +46,11 @@ class VehicleSpec:
 
 @dataclass(frozen=True)
 class LaneSpec:
-    """A country road: lanes of one width, edge lines, and grass beside it."""
+    """How a road is laid out, at full size."""
 
     width_m: float = 3.0  # of one lane
     lanes: int = 1  # side by side; the car keeps to the rightmost
     min_radius_m: float = 14.0  # of the tightest bend
-    line_width_m: float = 0.15  # of a painted marking
 
 
 CONTROL_PERIOD_S = 0.1  # 10 Hz

@@ -24,6 +24,7 @@ from tests.deploy.policies import SPEC, echo_policy
 
 HEAVY = {"torch", "gymnasium", "pybullet", "tyro", "rich", "numpy", "msgspec", "zmq", "onnxruntime", "cv2", "jaxtyping"}
 UNITS = {  # of each command, some options and what --help says of them
+    "play": {"--scenario": "worlds", "--vehicle": "city_car", "--road-seed": "first road"},
     "record": {"--episode-frames": "frames", "--steering-std": "full lock", "--correlation": "10 Hz"},
     "pretrain": {"--steps": "gradient steps", "--batch": "frames", "--threads": "threads"},
     "train": {"--length-m": "metres", "--replay-capacity": "transitions", "--noise.half-life": "episodes"},
@@ -83,7 +84,18 @@ def test_help_lists_every_command_with_one_line(capsys):
     assert main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) +(\S.*\.)$", capsys.readouterr().out, re.MULTILINE)
     assert dict(listed).keys() == COMMANDS.keys()
-    assert list(COMMANDS) == ["record", "pretrain", "train", "evaluate", "export", "serve", "drive", "report", "demo"]
+    assert list(COMMANDS) == [
+        "play",
+        "record",
+        "pretrain",
+        "train",
+        "evaluate",
+        "export",
+        "serve",
+        "drive",
+        "report",
+        "demo",
+    ]
 
 
 def test_no_command_at_all_is_a_question_for_help(capsys):
@@ -132,6 +144,13 @@ def test_no_option_goes_without_an_explanation(command, capsys):
 
 
 # -- options
+
+
+@pytest.mark.parametrize(("option", "name", "known"), [("vehicle", "lorry", "racecar"), ("scenario", "moon", "wild")])
+def test_an_unknown_vehicle_or_scenario_is_named_and_the_known_ones_too(option, name, known, complaint):
+    said = complaint("play", f"--{option}", name)
+    assert name in said
+    assert known in said
 
 
 def test_an_unknown_command_is_named_and_the_known_ones_too(complaint):

@@ -1,25 +1,88 @@
 """The simulated car, driven in real time: its world goes on whether or not anybody commands it."""
 
+import signal
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.safety import Command
 from deploy.vehicles import Frame, Truth, VehicleSpec
-from sim.road import make_road
+from sim.car import SUBSTEP_S
+from sim.scenario import load_scenario
+from sim.scene import draw_road, draw_scene
+from sim.spec import CONTROL_PERIOD_S
 from sim.vehicles import load_vehicle
 from sim.world import World
 
 MAX_STALL_S = 10.0  # of a longer pause no more is simulated: the car stands by then
+START_S = 60.0  # to wait for the world, on a very busy machine
 
 
 class SimulatedCar:
-    """The city car on a procedural road, see `deploy.vehicles.Vehicle`."""
+    """The city car on a procedural road, in a process of its own, see `deploy.vehicles.Vehicle`.
 
-    def __init__(self, road_seed: int, length_m: float, clock: Callable[[], float] = time.monotonic):
+    As in a real car, what moves it is not what commands it: however the control loop dies, the commands expire and
+    the car brakes; its process ends when nobody is left to ask it. Raises EOFError when that process has died.
+    """
+
+    def __init__(self, road_seed: int, length_m: float) -> None:
+        context = get_context("spawn")  # a fork would share the threads and sockets of the control loop
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_live, args=(theirs, road_seed, length_m), daemon=True)
+        self._process.start()
+        theirs.close()
+        if not self._pipe.poll(START_S):
+            raise TimeoutError(f"the simulated car did not start within {START_S:.0f} s")
+        self.spec: VehicleSpec = self._pipe.recv()
+
+    def read(self) -> Frame:
+        """What the camera sees and the car measures now; `truth` is what only the world knows."""
+        return self._ask("read")
+
+    def send(self, command: Command) -> NDArray[np.float32]:
+        """Drive by `command` from now until it expires, then brake; returns the executed action, (2,)."""
+        return self._ask("send", command)
+
+    def picture(self) -> NDArray[np.uint8]:
+        """The car from behind, beside what its camera saw last, (height, width, 3) RGB."""
+        return self._ask("picture")
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join()
+        self._process.close()
+
+    def _ask(self, verb: str, *arguments: Any) -> Any:
+        self._pipe.send((verb, *arguments))
+        return self._pipe.recv()
+
+
+def _live(pipe: Connection, road_seed: int, length_m: float) -> None:
+    """The car's process: time passes, questions are answered, until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then closes the car
+    with closing(RealTimeWorld(road_seed, length_m)) as car, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send(car.spec)
+        while True:
+            if pipe.poll(CONTROL_PERIOD_S):
+                verb, *arguments = pipe.recv()
+                pipe.send(getattr(car, verb)(*arguments))
+            else:
+                car.live()
+
+
+class RealTimeWorld:
+    """A world that keeps up with a clock, braking from the moment the last command expired."""
+
+    def __init__(self, road_seed: int, length_m: float, clock: Callable[[], float] = time.monotonic) -> None:
         vehicle = load_vehicle("city_car")
+        scenario = load_scenario("paper", length_m=length_m)
+        road = draw_road(scenario, vehicle, road_seed)
         self.spec = VehicleSpec(
             image_height=vehicle.camera.height_px,
             image_width=vehicle.camera.width_px,
@@ -27,8 +90,8 @@ class SimulatedCar:
             max_steering_rad=vehicle.max_steering_rad,
             max_steering_rate_radps=vehicle.max_steering_rate_radps,
         )
-        self._world = World(make_road(road_seed, length_m), vehicle)
-        self._image = self._world.image()
+        self._world = World(draw_scene(scenario, vehicle, road, np.random.default_rng(road_seed)))
+        self._image = self._world.capture()
         self._clock = clock
         self._simulated_until_s = self._expires_at_s = clock()
 
@@ -37,7 +100,7 @@ class SimulatedCar:
         now_s = self._clock()
         self._catch_up(now_s)
         world = self._world
-        self._image = world.image()
+        self._image = world.capture()
         return Frame(self._image, world.speed_mps, world.steering_rad, now_s, self._truth())
 
     def send(self, command: Command) -> NDArray[np.float32]:
@@ -53,16 +116,19 @@ class SimulatedCar:
     def close(self) -> None:
         self._world.close()
 
+    def live(self) -> None:
+        """Let the time pass that has passed."""
+        self._catch_up(self._clock())
+
     def _catch_up(self, now_s: float) -> None:
         """Simulate up to now, braking from the moment the last command expired; part of a substep waits."""
-        substep_s = self._world.substep_s
-        steps = int((now_s - self._simulated_until_s) / substep_s)
-        driven = min(max(int((self._expires_at_s - self._simulated_until_s) / substep_s), 0), steps)
-        self._simulated_until_s += steps * substep_s
-        self._world.advance(driven * substep_s)
+        steps = int((now_s - self._simulated_until_s) / SUBSTEP_S)
+        driven = min(max(int((self._expires_at_s - self._simulated_until_s) / SUBSTEP_S), 0), steps)
+        self._simulated_until_s += steps * SUBSTEP_S
+        self._world.advance(driven * SUBSTEP_S)
         if driven < steps:
             self._world.brake()
-            self._world.advance(min((steps - driven) * substep_s, MAX_STALL_S))
+            self._world.advance(min((steps - driven) * SUBSTEP_S, MAX_STALL_S))
 
     def _truth(self) -> Truth:
         world = self._world

@@ -1,19 +1,25 @@
-"""The reference camera: PyBullet's own renderer looks at the same surface, laid out as a textured mesh."""
+"""The reference camera: PyBullet's own renderer looks at the same strip, laid out as a textured ribbon."""
 
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pybullet
 
+from sim.obstacles import Solid
 from sim.renderers.planar import FAR_M, ground_points, sky
+from sim.renderers.solids import BulletSolids
+from sim.road import Road
 from sim.spec import CameraSpec
-from sim.surface import GRASS, PIXELS_PER_M, Surface
+from sim.strip import Strip
+from sim.surface import Surface
 
-NEAR_M = 0.05
-CELL_M = 4.0  # of the mesh: small cells keep the software rasteriser's perspective exact near the camera
+NEAR_M = 0.05  # at full size, as the others
+MEADOW, RIBBON = 0, 1  # PyBullet counts the bodies of a client
+ALONG_M, ACROSS_M = 1.0, 2.0  # of a facet: small ones keep the software rasteriser's perspective exact near the camera
 
 
 class BulletRenderer:
@@ -26,15 +32,20 @@ class BulletRenderer:
     def __init__(self, surface: Surface, camera: CameraSpec) -> None:
         self.camera = camera
         self.client = pybullet.connect(pybullet.DIRECT)
-        _lay_meadow(self.client)
-        _lay_surface(surface, self.client)
-        self._projection = _project(camera)
+        unit = surface.road.unit_m
+        _lay_meadow(self.client, surface.strip.beyond, unit)
+        lay_ribbon(self.client, surface.strip)
+        self._solids = BulletSolids(self.client)
+        self._projection = _project(camera, unit)
         self._sky = sky(camera)
-        self._too_far = (ground_points(camera)[1] > FAR_M).reshape(self._sky.shape[:2])
+        self._too_far = (ground_points(camera)[1] > FAR_M * unit).reshape(self._sky.shape[:2])
 
-    def render(self, pose: tuple[float, float, float]) -> np.ndarray:
-        """Return the picture from pose (x_m, y_m, yaw_rad), (height, width, 3) uint8 RGB."""
+    def render(
+        self, pose: tuple[float, float, float], solids: Sequence[Solid] = (), out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the picture from pose (x_m, y_m, yaw_rad), (height, width, 3) uint8 RGB, drawn into `out` if given."""
         camera = self.camera
+        self._solids.show(solids)
         _, _, rgba, _, segmentation = pybullet.getCameraImage(
             camera.width_px,
             camera.height_px,
@@ -48,15 +59,21 @@ class BulletRenderer:
             physicsClientId=self.client,
         )
         image = np.reshape(rgba, (camera.height_px, camera.width_px, 4))[..., :3].astype(np.uint8)
-        nothing = np.reshape(segmentation, image.shape[:2]) < 0
-        return np.where((nothing | self._too_far)[..., None], self._sky, image)
+        body = np.reshape(segmentation, image.shape[:2])
+        ground = (body == MEADOW) | (body == RIBBON)
+        shown = np.where(((body < 0) | (ground & self._too_far))[..., None], self._sky, image)
+        if out is None:
+            return shown
+        out[:] = shown
+        return out
 
     def _view(self, pose: tuple[float, float, float]) -> list[float]:
         x, y, yaw = pose
         camera = self.camera
         eye = [x + camera.x_m * math.cos(yaw), y + camera.x_m * math.sin(yaw), camera.height_m]
         level, down = math.cos(camera.pitch_rad), math.sin(camera.pitch_rad)
-        target = [eye[0] + level * math.cos(yaw), eye[1] + level * math.sin(yaw), eye[2] - down]
+        gaze = yaw + camera.yaw_rad
+        target = [eye[0] + level * math.cos(gaze), eye[1] + level * math.sin(gaze), eye[2] - down]
         return pybullet.computeViewMatrix(eye, target, [0, 0, 1])
 
     def close(self) -> None:
@@ -64,47 +81,61 @@ class BulletRenderer:
         pybullet.disconnect(self.client)
 
 
-def _project(camera: CameraSpec) -> list[float]:
+def _project(camera: CameraSpec, unit_m: float) -> list[float]:
     """OpenGL's projection; TinyRenderer looks through the lower left corner of a pixel, so shift it to the centre."""
+    near_m = NEAR_M * unit_m
     right, up = (
-        [(side * pixels / 2 + 0.5) / camera.focal_px * NEAR_M for side in (-1, 1)]
+        [(side * pixels / 2 + 0.5) / camera.focal_px * near_m for side in (-1, 1)]
         for pixels in (camera.width_px, camera.height_px)
     )
-    return pybullet.computeProjectionMatrix(*right, *up, NEAR_M, FAR_M)
+    return pybullet.computeProjectionMatrix(*right, *up, near_m, FAR_M * unit_m)
 
 
-def _lay_meadow(client: int) -> None:
-    """Grass beyond the surface and a little below it."""
+def _lay_meadow(client: int, colour: np.ndarray, unit_m: float) -> None:
+    """The verge's colour beyond the strip, a little below it."""
     meadow = pybullet.createVisualShape(
         pybullet.GEOM_BOX,
-        halfExtents=[500, 500, 0.01],
-        visualFramePosition=[0, 0, -0.05],
-        rgbaColor=[channel / 255 for channel in GRASS] + [1],
+        halfExtents=[2000 * unit_m, 2000 * unit_m, 0.01 * unit_m],
+        visualFramePosition=[0, 0, -0.05 * unit_m],
+        rgbaColor=[channel / 255 for channel in colour.tolist()] + [1],
         physicsClientId=client,
     )
     pybullet.createMultiBody(0, baseVisualShapeIndex=meadow, physicsClientId=client)
 
 
-def _lay_surface(surface: Surface, client: int) -> None:
-    """Cover the ground with the surface."""
-    height, width = surface.image.shape[:2]
-    columns, rows = math.ceil(width / PIXELS_PER_M / CELL_M), math.ceil(height / PIXELS_PER_M / CELL_M)
-    u, v = (a.ravel() for a in np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1)))
-    x = surface.origin_m[0] + u * width / PIXELS_PER_M
-    y = surface.origin_m[1] + v * height / PIXELS_PER_M
-    corner = (np.arange(rows)[:, None] * (columns + 1) + np.arange(columns)).ravel()
-    a, b, c, d = corner, corner + 1, corner + columns + 2, corner + columns + 1
-    shape = pybullet.createVisualShape(
-        pybullet.GEOM_MESH,
-        vertices=np.stack([x, y, np.zeros_like(x)], axis=1).tolist(),
-        indices=np.stack([a, b, c, a, c, d], axis=1).ravel().tolist(),
-        uvs=np.stack([u, 1 - v], axis=1).tolist(),
-        normals=[[0, 0, 1]] * len(x),
-        physicsClientId=client,
-    )
-    body = pybullet.createMultiBody(0, baseVisualShapeIndex=shape, physicsClientId=client)
+def lay_ribbon(client: int, strip: Strip) -> int:
+    """Cover the ground with the strip, facet by facet along the road; returns the body."""
+    pybullet.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=client)
     with tempfile.TemporaryDirectory() as folder:
-        picture = str(Path(folder) / "surface.png")
-        cv2.imwrite(picture, surface.image[..., ::-1])
-        texture = pybullet.loadTexture(picture, physicsClientId=client)
-    pybullet.changeVisualShape(body, -1, textureUniqueId=texture, physicsClientId=client)
+        mesh, picture = Path(folder) / "ribbon.obj", Path(folder) / "strip.png"
+        mesh.write_text(_ribbon(strip))  # a mesh handed over as lists is never freed by PyBullet
+        cv2.imwrite(str(picture), cv2.cvtColor(strip.image, cv2.COLOR_RGBA2BGR))
+        shape = pybullet.createVisualShape(pybullet.GEOM_MESH, fileName=str(mesh), physicsClientId=client)
+        body = pybullet.createMultiBody(0, baseVisualShapeIndex=shape, physicsClientId=client)
+        texture = pybullet.loadTexture(str(picture), physicsClientId=client)
+    pybullet.changeVisualShape(body, -1, textureUniqueId=texture, rgbaColor=[1, 1, 1, 1], physicsClientId=client)
+    return body
+
+
+def _ribbon(strip: Strip) -> str:
+    """The strip in the world as a Wavefront OBJ."""
+    road = strip.road
+    stations = _stations(road)
+    lefts = np.linspace(strip.half_m, -strip.half_m, math.ceil(2 * strip.half_m / ACROSS_M / road.unit_m) + 1)
+    xy = np.stack([road.offset_line(left)[stations % len(road.xy_m)] for left in lefts], axis=1).reshape(-1, 2)
+    column, row = strip.to_pixels(*np.meshgrid(stations * road.step_m, lefts, indexing="ij"))
+    height, width = strip.image.shape[:2]
+    corner = (np.arange(len(stations) - 1)[:, None] * len(lefts) + np.arange(len(lefts) - 1)).ravel() + 1
+    a, b, c, d = corner, corner + 1, corner + len(lefts) + 1, corner + len(lefts)
+    lines = [f"v {x:.6f} {y:.6f} 0" for x, y in xy.tolist()]
+    lines += [f"vt {u:.6f} {v:.6f}" for u, v in zip(column.ravel() / width, 1 - row.ravel() / height, strict=True)]
+    triangles = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    lines += ["vn 0 0 1", *(f"f {i}/{i}/1 {j}/{j}/1 {k}/{k}/1" for i, j, k in triangles.tolist())]
+    return "\n".join(lines) + "\n"
+
+
+def _stations(road: Road) -> np.ndarray:
+    """Points of the centreline a facet apart, with both ends; a circuit ends with its first point, counted on."""
+    stride = max(round(ALONG_M * road.unit_m / road.step_m), 1)
+    end = len(road.xy_m) - (not road.closed)
+    return np.append(np.arange(0, end, stride), end)

@@ -1,18 +1,21 @@
 """The fast camera: on a flat road a pixel below the horizon sees a fixed point of the ground before the car.
 
-Those points are computed once; a frame turns and shifts them by the car's pose and looks them up in the
-surface.
+Those points are computed once; a frame turns and shifts them by the car's pose, looks up where along and across
+the road they lie, and there looks up the colour.
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from sim.obstacles import Solid
+from sim.renderers.solids import draw_solids
 from sim.spec import CameraSpec
-from sim.surface import GRASS, PIXELS_PER_M, Surface
+from sim.surface import Surface
 
-FAR_M = 60.0  # depth beyond which the ground fades into the sky
+FAR_M = 60.0  # depth beyond which the ground fades into the sky, at full size
 SKY_TOP, SKY_HORIZON = (120, 165, 215), (205, 220, 232)
 
 
@@ -22,26 +25,34 @@ class PlanarRenderer:
     def __init__(self, surface: Surface, camera: CameraSpec) -> None:
         self.surface, self.camera = surface, camera
         ground, depth = ground_points(camera)
-        self._ground = np.concatenate([ground, np.ones((1, ground.shape[1]))]).astype(np.float32)
-        self._sky_rows = int((depth > FAR_M).sum()) // camera.width_px
+        self._sky_rows = int((depth > FAR_M * surface.road.unit_m).sum()) // camera.width_px
         self._sky = sky(camera)[: self._sky_rows]
+        self._shape = (camera.height_px - self._sky_rows, camera.width_px)
+        cells = ground[:, self._sky_rows * camera.width_px :] / surface.cell_m
+        self._cells = np.concatenate([cells, np.ones((1, cells.shape[1]))]).astype(np.float32)
+        self._beyond = (*map(float, surface.strip.beyond), 255.0)
 
-    def render(self, pose: tuple[float, float, float]) -> np.ndarray:
-        """Return the picture from pose (x_m, y_m, yaw_rad), (height, width, 3) uint8 RGB."""
+    def render(
+        self, pose: tuple[float, float, float], solids: Sequence[Solid] = (), out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the picture from pose (x_m, y_m, yaw_rad), (height, width, 3) uint8 RGB, drawn into `out` if given."""
         x, y, yaw = pose
-        cos, sin = math.cos(yaw) * PIXELS_PER_M, math.sin(yaw) * PIXELS_PER_M
-        column, row = self.surface.to_pixels((x, y)) - 0.5  # cv2 puts a pixel's centre at a whole coordinate
-        columns, rows = np.array([[cos, -sin, column], [sin, cos, row]], np.float32) @ self._ground
-        shape = (self.camera.height_px, self.camera.width_px)
-        image = cv2.remap(
-            self.surface.image,
-            columns.reshape(shape),
-            rows.reshape(shape),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=GRASS,
+        surface = self.surface
+        cos, sin = math.cos(yaw), math.sin(yaw)
+        column, row = (x - surface.origin_m[0]) / surface.cell_m, (y - surface.origin_m[1]) / surface.cell_m
+        columns, rows = np.array([[cos, -sin, column], [sin, cos, row]], np.float32) @ self._cells
+        columns, rows = columns.reshape(self._shape), rows.reshape(self._shape)
+        along, across = (
+            cv2.remap(at, columns, rows, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for at in surface.grid
         )
+        ground = cv2.remap(
+            surface.strip.image, along, across, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, self._beyond
+        )
+        image = np.empty((self.camera.height_px, self.camera.width_px, 3), ground.dtype) if out is None else out
         image[: self._sky_rows] = self._sky
+        cv2.cvtColor(ground, cv2.COLOR_RGBA2RGB, image[self._sky_rows :])
+        if solids:
+            draw_solids(image, self.camera, pose, solids, FAR_M * self.surface.road.unit_m)
         return image
 
     def close(self) -> None:
@@ -62,7 +73,9 @@ def ground_points(camera: CameraSpec) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(divide="ignore"):
         depth = np.where(falling > 0, camera.height_m / falling, np.inf)
     reach = np.where(np.isfinite(depth), depth, 0.0)
-    return np.stack([camera.x_m + reach * forward, -reach * right]), depth
+    ahead, left = reach * forward, -reach * right
+    cos, sin = math.cos(camera.yaw_rad), math.sin(camera.yaw_rad)
+    return np.stack([camera.x_m + ahead * cos - left * sin, ahead * sin + left * cos]), depth
 
 
 def sky(camera: CameraSpec) -> np.ndarray:

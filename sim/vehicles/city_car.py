@@ -6,6 +6,7 @@ from sim.spec import VehicleSpec
 
 CITY_CAR = VehicleSpec(
     name="city_car",
+    scale=1.0,
     wheelbase_m=1.7,
     track_m=1.1,
     wheel_radius_m=0.28,

@@ -53,7 +53,7 @@ def test_a_mirrored_observation_sees_the_flipped_image_and_the_opposite_steering
     env.reset(seed=0)
     obs, *_ = env.step(np.array([0.1, 0.5], np.float32))
     mirrored = env.mirrored()
-    flipped = env.unwrapped.world.image()[:, ::-1].copy()
+    flipped = env.unwrapped.task.frame[:, ::-1].copy()
     with torch.inference_mode():
         latent = encoder.encode(torch.from_numpy(flipped)[None])[0][0].numpy()
     env.close()

@@ -4,19 +4,26 @@ from dataclasses import replace
 from itertools import product
 from pkgutil import resolve_name
 
-import cv2
 import numpy as np
 import pytest
 
+from benchmarks.likeness import ssim
+from sim.look import Look
 from sim.renderers import RENDERERS
-from sim.road import make_road
+from sim.routes import make_road
 from sim.spec import CameraSpec
-from sim.surface import ASPHALT, PAINT, draw_surface
+from sim.surface import Surface, draw_surface
 
 CAMERA = CameraSpec()
 NEAREST_ROW = 24  # rows above see more than 15 m away, where a line is less than half a pixel wide
-ROADS = [make_road(seed, 120.0) for seed in range(4)]
-STARTS = [(4.0, 0.0, 0.0), (30.0, 0.5, -0.15), (55.0, -0.5, 0.15), (80.0, 0.2, 0.1), (105.0, -0.3, -0.1)]
+ASPHALT, PAINT = 99.0, 224.0  # how bright they are
+ROADS = [make_road(2**30 + seed) for seed in range(20)]
+RNG = np.random.default_rng(0)
+STARTS = [(d, RNG.uniform(-0.6, 0.6), RNG.uniform(-0.2, 0.2)) for d in RNG.uniform(2, 245, 10)]
+
+
+def surface(road) -> Surface:
+    return draw_surface(road, Look(seed=road.seed))
 
 
 def pose(road, distance_m: float, left_m: float, error_rad: float) -> tuple[float, float, float]:
@@ -25,10 +32,10 @@ def pose(road, distance_m: float, left_m: float, error_rad: float) -> tuple[floa
 
 
 def pictures(name: str, camera: CameraSpec = CAMERA) -> np.ndarray:
-    """What that renderer shows of the twenty scenes, (20, height, width, 3)."""
+    """What that renderer shows of the two hundred scenes, (200, height, width, 3)."""
     shown = []
     for road in ROADS:
-        renderer = resolve_name(RENDERERS[name])(draw_surface(road), camera)
+        renderer = resolve_name(RENDERERS[name])(surface(road), camera)
         shown += [renderer.render(pose(road, *start)) for start in STARTS]
         renderer.close()
     return np.array(shown)
@@ -39,33 +46,16 @@ def shown():
     return {name: pictures(name) for name in RENDERERS}
 
 
-def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity of two RGB pictures' grey, Gaussian window of σ 1.5 (Wang 2004, eq. 13)."""
-    a, b = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(float) for picture in (a, b))
-    mean_a, mean_b, square_a, square_b, product_ab = (
-        cv2.GaussianBlur(image, (11, 11), 1.5) for image in (a, b, a * a, b * b, a * b)
-    )
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    variances = square_a - mean_a**2 + square_b - mean_b**2
-    covariance = product_ab - mean_a * mean_b
-    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return float((likeness / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))).mean())
-
-
-def right_line(picture: np.ndarray) -> dict[int, tuple[float, float]]:
-    """Where the rightmost painted line begins and ends in each row that shows all of it, in columns to a part."""
+def line_edges(picture: np.ndarray) -> dict[int, list[float]]:
+    """Where painted lines begin and end in each row that shows all of them, in columns to a part."""
     grey = picture.astype(float).mean(axis=2)
-    threshold = (np.mean(ASPHALT) + np.mean(PAINT)) / 2
-    lines = {}
+    threshold = (ASPHALT + PAINT) / 2
+    edges = {}
     for row in range(NEAREST_ROW, len(grey)):
-        painted = np.flatnonzero(grey[row] > threshold)
-        if len(painted) == 0 or painted[-1] == grey.shape[1] - 1:
-            continue
-        last = painted[-1]
-        first = last - np.argmin(np.append((grey[row] > threshold)[last::-1], False)) + 1
-        if first > 0 and last - first < 8:  # a line that crosses the picture has no edges in a row
-            lines[row] = (crossing(grey[row], first - 1, threshold), crossing(grey[row], last, threshold))
-    return lines
+        changes = np.flatnonzero(np.diff(grey[row] > threshold))
+        if len(changes) and len(changes) % 2 == 0 and np.diff(changes)[::2].max() < 8:  # one that crosses has no edges
+            edges[row] = [crossing(grey[row], left, threshold) for left in changes]
+    return edges
 
 
 def crossing(row: np.ndarray, left: int, threshold: float) -> float:
@@ -77,7 +67,7 @@ def crossing(row: np.ndarray, left: int, threshold: float) -> float:
 def test_a_picture_is_rgb_bytes_of_the_cameras_size(name, size):
     width, height = size
     camera = replace(CAMERA, width_px=width, height_px=height)
-    renderer = resolve_name(RENDERERS[name])(draw_surface(ROADS[0]), camera)
+    renderer = resolve_name(RENDERERS[name])(surface(ROADS[0]), camera)
     picture = renderer.render(pose(ROADS[0], *STARTS[0]))
     renderer.close()
     assert picture.shape == (height, width, 3)
@@ -91,7 +81,7 @@ def test_the_same_scene_gives_the_same_picture_bit_for_bit(name, shown):
 
 @pytest.mark.parametrize("name", RENDERERS)
 def test_a_picture_is_the_callers_own(name):
-    renderer = resolve_name(RENDERERS[name])(draw_surface(ROADS[0]), CAMERA)
+    renderer = resolve_name(RENDERERS[name])(surface(ROADS[0]), CAMERA)
     first = renderer.render(pose(ROADS[0], *STARTS[0]))
     kept = first.copy()
     renderer.render(pose(ROADS[0], *STARTS[1]))
@@ -110,8 +100,10 @@ def test_it_looks_like_pybullets_picture(name, shown):
 def test_lines_are_within_a_pixel_of_pybullets(name, shown):
     apart_px = []
     for ours, reference in zip(shown[name], shown["bullet"], strict=True):
-        ours, reference = right_line(ours), right_line(reference)
-        apart_px += [np.subtract(ours[row], reference[row]) for row in ours.keys() & reference.keys()]
-    assert len(apart_px) > 150
+        ours, reference = line_edges(ours), line_edges(reference)
+        for row in ours.keys() & reference.keys():
+            if len(ours[row]) == len(reference[row]):  # else one of them has lost a far line between its samples
+                apart_px += np.subtract(ours[row], reference[row]).tolist()
+    assert len(apart_px) > 10_000
     assert np.abs(np.mean(apart_px)) < 0.1
-    assert np.quantile(np.abs(apart_px), 0.95) <= 1.0
+    assert np.quantile(np.abs(apart_px), 0.99) <= 1.0

@@ -1,10 +1,17 @@
 """The simulated car lives in real time and brakes by itself when its command has expired."""
 
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
 from deploy.safety import Command
-from deploy.vehicles.simulated import SimulatedCar
+from deploy.vehicles.simulated import RealTimeWorld, SimulatedCar
 from tests.deploy.policies import SPEC
 
 FULL_SPEED = Command(steering=0.0, speed=1.0, expires_at_s=1e9)
@@ -25,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def car(clock):
-    car = SimulatedCar(road_seed=0, length_m=50.0, clock=clock)
+    car = RealTimeWorld(road_seed=0, length_m=50.0, clock=clock)
     yield car
     car.close()
 
@@ -92,3 +99,46 @@ def test_its_picture_is_large_enough_to_look_at(car):
     assert picture.shape[0] >= 240
     assert picture.shape[1] >= 320
     assert picture.shape[2] == 3
+
+
+# -- in a process of its own
+
+
+@pytest.fixture
+def distant_car():
+    car = SimulatedCar(road_seed=0, length_m=50.0)
+    yield car
+    car.close()
+
+
+def test_a_car_in_its_own_process_answers_as_one_at_hand(distant_car, car):
+    assert distant_car.spec == car.spec
+    here, there = car.read(), distant_car.read()
+    assert np.array_equal(there.image, here.image)
+    assert there.truth == here.truth
+    assert there.captured_at_s == pytest.approx(time.monotonic(), abs=5.0)  # one clock for all processes
+    assert np.array_equal(distant_car.picture(), car.picture())
+
+
+def test_it_drives_on_and_brakes_while_nobody_asks(distant_car):
+    distant_car.send(Command(0.0, 1.0, expires_at_s=time.monotonic() + 1.0))
+    moved_m, moving = 0.0, True
+    while moving or moved_m == 0.0:
+        frame = distant_car.read()
+        moving, moved_m = frame.speed_mps > 0.01, frame.truth.distance_m
+    braked_after_m = 0.5 * 1.5 * 1.0**2 + 1.5**2 / (2 * 4.0)  # a second at 1.5 m/s², then 4 m/s²
+    assert moved_m == pytest.approx(braked_after_m, rel=0.2)
+
+
+def test_it_ends_when_the_control_loop_is_killed():
+    program = (
+        "from deploy.vehicles.simulated import SimulatedCar; import time\n"
+        "if __name__ == '__main__':\n"
+        "    car = SimulatedCar(0, 50.0); print(car._process.pid, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as loop:
+        car = next(int(line) for line in loop.stdout if line.strip().isdigit())
+        gone = os.pidfd_open(car)
+        loop.send_signal(signal.SIGKILL)
+        assert select.select([gone], [], [], 30.0)[0], "the car lives on"
+        os.close(gone)

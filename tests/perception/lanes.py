@@ -16,16 +16,16 @@ EDGE_M = 1.0
 class Lane(gymnasium.Env):
     """Every step moves the line by a tenth of the steering and rewards a tenth of the speed set-point."""
 
-    def __init__(self, random_road: bool, random_start: bool) -> None:
+    def __init__(self, roads: str, random_start: bool) -> None:
         self.action_space = Box(-1, 1, (2,), np.float32)
         self.observation_space = Dict(
             image=Box(0, 255, (SIZE, SIZE, 3), np.uint8), state=Box(-10, 10, (4,), np.float32)
         )
-        self.random_road, self.random_start = random_road, random_start
+        self.roads, self.random_start = roads, random_start
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
         super().reset(seed=seed)
-        assert self.random_road
+        assert self.roads == "held_in"
         assert self.random_start
         self.offset_m = self.np_random.uniform(-0.5, 0.5)
         self.curvature_1pm = self.np_random.uniform(-0.1, 0.1)

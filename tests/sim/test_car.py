@@ -1,38 +1,28 @@
-"""The car obeys geometry and the limits of its specification."""
+"""The car's geometry, its grip, and time passing. What holds for every vehicle is in tests/contracts."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.car import ackermann
-from sim.spec import CONTROL_PERIOD_S
-from sim.world import World
-from tests.sim.scenes import CAR, straight
+from sim.car import SUBSTEP_S, ackermann, steering_between
+from sim.vehicles import load_vehicle
+from tests.sim.vehicles.rig import drive, on_plane
 
-FULL, STAND = 1.0, -1.0
+CAR = load_vehicle("city_car")
+ANGLES = st.floats(-0.6, 0.6).filter(lambda angle: abs(angle) > 1e-3)
 
 
 @pytest.fixture(scope="module")
-def world():
-    world = World(straight(), CAR)
-    yield world
-    world.close()
+def car():
+    with on_plane(CAR) as car:
+        yield car
 
 
-def drive(world: World, steering: float, speed: float, steps: int) -> np.ndarray:
-    """Poses and speeds (x, y, yaw, v) after each control period, (steps, 4)."""
-    passed = []
-    for _ in range(steps):
-        world.command(np.array([steering, speed]))
-        world.advance(CONTROL_PERIOD_S)
-        passed.append((*world.pose, world.speed_mps))
-    return np.array(passed)
-
-
-@given(steering_rad=st.floats(-0.6, 0.6).filter(lambda angle: abs(angle) > 1e-3))
+@given(steering_rad=ANGLES)
 def test_perpendiculars_of_the_front_wheels_meet_on_the_rear_axles_line(steering_rad):
     wheelbase_m, track_m = 1.7, 1.1
     left, right = ackermann(steering_rad, wheelbase_m, track_m)
@@ -46,53 +36,58 @@ def test_wheels_are_straight_when_steering_is():
     assert ackermann(0.0, 1.7, 1.1) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("speed", [-0.4, FULL])
-@pytest.mark.parametrize("steering", [1.0, -0.5, 0.2, 0.05])
-def test_it_turns_on_the_bicycle_models_circle(world, steering, speed):
-    world.place()
-    x, y, yaw, _ = drive(world, steering, speed, 120)[50:].T
-    rear_x, rear_y = x - CAR.wheelbase_m / 2 * np.cos(yaw), y - CAR.wheelbase_m / 2 * np.sin(yaw)
-    travelled_m = np.hypot(np.diff(rear_x), np.diff(rear_y)).sum()
-    turned_rad = np.unwrap(yaw)[-1] - np.unwrap(yaw)[0]
-    radius_m = CAR.wheelbase_m / math.tan(steering * CAR.max_steering_rad)
-    assert travelled_m / turned_rad == pytest.approx(radius_m, rel=0.01)
-    assert world.steering_rad == pytest.approx(steering * CAR.max_steering_rad, rel=0.03)
+@given(steering_rad=st.floats(-0.6, 0.6))
+def test_steering_is_read_off_the_wheels_that_ackermann_set(steering_rad):
+    assert steering_between(*ackermann(steering_rad, 1.7, 1.1), 1.7, 1.1) == pytest.approx(steering_rad, abs=1e-12)
 
 
-def test_it_takes_v_over_a_to_reach_top_speed(world):
-    world.place()
-    speed = drive(world, 0.0, FULL, 40)[:, 3]
-    ideal_s = CAR.top_speed_mps / CAR.max_acceleration_mps2
-    nearly = np.argmax(speed >= 0.95 * CAR.top_speed_mps) + 1
-    assert nearly * CONTROL_PERIOD_S == pytest.approx(0.95 * ideal_s, rel=0.1)
-    assert speed[-1] == pytest.approx(CAR.top_speed_mps, rel=0.005)
-    assert np.diff(speed).max() / CONTROL_PERIOD_S <= CAR.max_acceleration_mps2 * 1.02
+@pytest.mark.parametrize("yaw_rad", [-3.0, 0.0, 2.0, 100.0])
+def test_a_placed_car_stands_where_it_was_put(car, yaw_rad):
+    car.place(3.0, -4.0, yaw_rad)
+    x, y, yaw, *moving = car.measured
+    assert (x, y) == (3.0, -4.0)
+    assert math.remainder(yaw - yaw_rad, 2 * math.pi) == pytest.approx(0, abs=1e-12)
+    assert moving == [0.0, 0.0, 0.0]
+    assert car.advance(2.0)[:2] == pytest.approx((3.0, -4.0), abs=1e-6)
 
 
-def test_it_stops_within_v_squared_over_two_a_and_stays(world):
-    world.place()
-    moving = drive(world, 0.0, FULL, 40)[-1]
-    braking = drive(world, 0.0, STAND, 15)
-    assert braking[-1, 0] - moving[0] == pytest.approx(moving[3] ** 2 / (2 * CAR.max_braking_mps2), rel=0.15)
-    assert abs(drive(world, 0.0, STAND, 50)[-1, 0] - braking[-1, 0]) < 0.005
+@pytest.mark.parametrize("substeps", [1, 2, 3, 4, 30, 100])
+def test_time_passes_in_whole_substeps(car, substeps):
+    car.place(0.0, 0.0, 0.0)
+    start = drive(car, 0.0, 1.0, 40)[-1]
+    end = car.advance(substeps * SUBSTEP_S + 0.3 * SUBSTEP_S)
+    assert end.x_m - start[0] == pytest.approx(CAR.top_speed_mps * substeps * SUBSTEP_S, rel=1e-3)
 
 
-@pytest.mark.parametrize("speed", [-0.7, 0.0, 0.6])
-def test_it_keeps_the_speed_that_it_is_told(world, speed):
-    world.place()
-    assert drive(world, 0.1, speed, 40)[-1, 3] == pytest.approx((speed + 1) / 2 * CAR.top_speed_mps, rel=0.02)
+def test_what_it_is_told_holds_however_long(car):
+    car.place(0.0, 0.0, 0.0)
+    drive(car, 0.5, 1.0, 40)
+    car.follow(0.1, 0.0)
+    stopped = car.advance(30.0)
+    assert stopped.speed_mps == pytest.approx(0, abs=1e-6)
+    assert stopped.steering_rad == pytest.approx(0.1, abs=1e-4)
 
 
-def test_it_goes_straight_when_it_is_not_steered(world):
-    world.place()
-    x, y, yaw, _ = drive(world, 0.0, FULL, 110)[-1]
-    assert x > 25
-    assert (y, yaw) == pytest.approx((0, 0), abs=0.02)
+@pytest.mark.parametrize("friction", [0.1, 0.2])
+def test_tyres_brake_no_harder_than_they_grip(friction):
+    with on_plane(replace(CAR, tyre_friction=friction)) as car:
+        speed = np.concatenate([drive(car, 0.0, 1.0, 60), drive(car, 0.0, 0.0, 5)])[:, 3]
+    assert np.diff(speed[60:]) == pytest.approx(-friction * 9.81 * 0.1, rel=0.01)
+    assert np.diff(speed[:10]) == pytest.approx(min(1.5, friction * 9.81 / 2) * 0.1, rel=0.01)
 
 
-def test_left_and_right_are_mirror_images(world):
-    world.place()
-    left = drive(world, 0.4, FULL, 30)
-    world.place()
-    right = drive(world, -0.4, FULL, 30)
-    assert right * [1, -1, -1, 1] == pytest.approx(left, abs=0.02)
+def test_on_ice_it_slides_out_of_the_bend():
+    with on_plane(replace(CAR, tyre_friction=0.05)) as car:
+        car.place(0.0, 0.0, 0.0)
+        drive(car, 0.0, 1.0, 150)
+        x, y, _, speed, *_ = drive(car, 1.0, 1.0, 40).T
+    course_rad = np.arctan2(np.diff(y), np.diff(x))
+    turn_radps = np.diff(np.unwrap(course_rad)) / 0.1
+    # Friction acts along two axes of the world at once: √2 μ g at most.
+    assert np.abs(turn_radps * speed[1:-1]).max() < 1.1 * math.sqrt(2) * 0.05 * 9.81
+    assert CAR.top_speed_mps**2 * math.tan(CAR.max_steering_rad) / CAR.wheelbase_m > 2.5  # what the bend would take
+
+
+def test_it_refuses_to_become_another_vehicle(car):
+    with pytest.raises(ValueError, match="a city_car cannot become a racecar"):
+        car.respec(load_vehicle("racecar"))

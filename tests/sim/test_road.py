@@ -1,118 +1,116 @@
-"""A road is smooth, as long as asked for, never meets itself and is the same for the same seed."""
+"""A road knows where its lane is, which way it leads, and where beside it a place lies."""
 
+import math
 from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sim.road import LEAD_M, STEP_M, TAIL_M, TRANSITION_M, Road, make_road
+from sim.road import STEP_M, Road
+from sim.routes import LEAD_M, TAIL_M, make_road
 from sim.spec import LaneSpec
-from tests.sim.scenes import circle, straight
+from tests.sim.scenes import circle, ring, straight
 
 road_of = cache(make_road)
-seeds = pytest.mark.parametrize("seed", range(8))
+both_topologies = pytest.mark.parametrize("topology", ["open", "circuit"])
 
 
-def menger_curvature(xy: np.ndarray) -> np.ndarray:
-    """1/R of the circle through each three successive points, 4·area / (a·b·c), left positive; (n - 2,)."""
-    a, b, c = xy[1:-1] - xy[:-2], xy[2:] - xy[1:-1], xy[2:] - xy[:-2]
-    cross = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    return 2 * cross / (np.hypot(*a.T) * np.hypot(*b.T) * np.hypot(*c.T))
+@given(distance_m=st.floats(1, 39), left_m=st.floats(-5, 5))
+def test_pose_on_a_circle_is_that_of_polar_coordinates(distance_m, left_m):
+    x, y, yaw = circle(20.0).pose(distance_m, left_m)
+    angle = distance_m / 20.0
+    assert (x, y) == pytest.approx(((20 - left_m) * math.sin(angle), -(20 - left_m) * math.cos(angle)), abs=1e-6)
+    assert yaw == pytest.approx(angle, abs=1e-9)
 
 
-def test_the_same_seed_gives_the_same_road_bit_for_bit():
-    first, again = make_road(7), make_road(7)
-    assert first.xy_m.tobytes() == again.xy_m.tobytes()
-    assert first.yaw_rad.tobytes() == again.yaw_rad.tobytes()
-    assert first.curvature_1pm.tobytes() == again.curvature_1pm.tobytes()
+@given(distance_m=st.floats(-100, 300), left_m=st.floats(-5, 5), turn=st.sampled_from([1, -1]))
+def test_a_ring_goes_on_for_any_number_of_laps(distance_m, left_m, turn):
+    radius_m = 12.0
+    x, y, yaw = ring(radius_m, turn=turn).pose(distance_m, left_m)
+    angle = turn * distance_m / radius_m
+    outside_m = radius_m - turn * left_m
+    assert (x, y) == pytest.approx((outside_m * math.cos(angle), outside_m * math.sin(angle)), abs=1e-5)
+    assert math.remainder(yaw - angle - turn * math.pi / 2, 2 * math.pi) == pytest.approx(0, abs=1e-9)
 
 
-def test_another_seed_gives_another_road():
-    ends = {tuple(np.round(road_of(seed).xy_m[-1], 3)) for seed in range(20)}
-    assert len(ends) == 20
-
-
-@pytest.mark.parametrize("length_m", [30.0, 250.0, 400.3])
-def test_it_runs_from_before_the_start_to_beyond_the_end_of_the_route(length_m):
-    road = make_road(3, length_m)
-    spacing_m = np.linalg.norm(np.diff(road.xy_m, axis=0), axis=1)
-    assert spacing_m == pytest.approx(STEP_M, abs=1e-12)
-    surplus_m = spacing_m.sum() - (LEAD_M + length_m + TAIL_M)
-    assert -1e-9 <= surplus_m < STEP_M
-
-
-def test_the_route_starts_straight():
-    for seed in range(20):
-        road = road_of(seed)
-        assert not road.curvature_1pm[: road.index(2.0)].any()
-
-
-@seeds
-def test_its_curvature_is_that_of_circles_through_its_points(seed):
-    road = road_of(seed)
-    rounding = 2 / 14 / TRANSITION_M * STEP_M / 4  # three points see a corner of the curvature rounded off
-    assert menger_curvature(road.xy_m) == pytest.approx(road.curvature_1pm[1:-1], abs=rounding + 1e-5)
-
-
-@seeds
-def test_its_heading_is_the_direction_between_its_points(seed):
-    road = road_of(seed)
-    dx, dy = (road.xy_m[2:] - road.xy_m[:-2]).T
-    difference = np.unwrap(np.arctan2(dy, dx)) - road.yaw_rad[1:-1]
-    assert difference == pytest.approx(0, abs=3e-4)  # of up to 1.8e-2 from point to point
-
-
-@seeds
-@pytest.mark.parametrize("radius_m", [14.0, 25.0])
-def test_bends_are_no_tighter_than_asked_and_begin_gently(seed, radius_m):
-    curvature = make_road(seed, lane=LaneSpec(min_radius_m=radius_m)).curvature_1pm
-    assert np.abs(curvature).max() <= 1 / radius_m + 1e-12
-    steepest = 2 / radius_m / TRANSITION_M * STEP_M  # from the tightest right to the tightest left bend
-    assert np.abs(np.diff(curvature)).max() <= steepest + 1e-12
-
-
-def test_roads_bend_both_ways():
-    curvature = np.concatenate([road_of(seed).curvature_1pm for seed in range(8)])
-    assert curvature.max() > 1 / 30
-    assert curvature.min() < -1 / 30
-
-
-def test_two_hundred_seeds_give_roads_that_keep_clear_of_themselves():
-    clearance_m = 5 * LaneSpec().width_m
-    for seed in range(200):
-        xy = make_road(seed).xy_m[::4]
-        apart_m = 4 * STEP_M * np.abs(np.subtract.outer(np.arange(len(xy)), np.arange(len(xy))))
-        gap_m = np.abs(np.subtract.outer(xy @ [1, 1j], xy @ [1, 1j]))
-        assert gap_m[apart_m > 2 * clearance_m + 2].min() > clearance_m - 0.15  # it is checked every 2 m
-
-
-@given(
-    seed=st.integers(0, 9),
-    distance_m=st.floats(-8, 280),
-    left_m=st.floats(-4, 4),
-    astray=st.integers(-20, 20),
-)
-def test_locate_finds_where_pose_has_put_a_point(seed, distance_m, left_m, astray):
-    road = road_of(seed)
-    i = road.index(distance_m)
-    x, y, yaw = road.pose(distance_m, left_m)
-    near, found_m, found_left_m = road.locate(x, y, min(max(i + astray, 0), len(road.xy_m) - 1))
-    assert near == i
-    assert found_m == pytest.approx(distance_m, abs=STEP_M / 2 + 1e-9)
-    assert found_left_m == pytest.approx(left_m, abs=1e-9)
-    assert yaw == road.yaw_rad[i]
-
-
-@given(distance_m=st.floats(1, 39), left_m=st.floats(-2, 2))
-def test_locate_on_a_circle_agrees_with_polar_coordinates(distance_m, left_m):
+@given(distance_m=st.floats(1, 39), left_m=st.floats(-5, 5), astray=st.integers(-20, 20))
+def test_locate_on_a_circle_agrees_with_polar_coordinates(distance_m, left_m, astray):
     radius_m = 20.0
     road, angle = circle(radius_m), distance_m / radius_m
     x, y = (radius_m - left_m) * np.sin(angle), -(radius_m - left_m) * np.cos(angle)
+    near, found_m, found_left_m = road.locate(x, y, road.index(distance_m) + astray)
+    assert found_left_m == pytest.approx(left_m, abs=1e-6)
+    assert found_m == pytest.approx(distance_m, abs=1e-5)  # an eighth of a metre's arc for its chord
+    assert abs(near * STEP_M - LEAD_M - distance_m) <= STEP_M / 2 + 1e-6
+
+
+def densely(road: Road) -> tuple[np.ndarray, np.ndarray]:
+    """Distances 5 mm apart along the route and the centreline there, complex."""
+    distance_m = np.arange(0, road.length_m + 0.005, 0.005)
+    return distance_m, np.array([complex(*road.pose(d)[:2]) for d in distance_m])
+
+
+densely_of = cache(densely)
+
+
+@both_topologies
+@given(seed=st.integers(0, 2), fraction=st.floats(0, 1), left_m=st.floats(-4, 4), astray=st.integers(-20, 20))
+def test_locate_finds_the_nearest_place_of_the_centreline(topology, seed, fraction, left_m, astray):
+    road = road_of(seed, 250.0, topology)
+    x, y, _ = road.pose(fraction * road.length_m, left_m)
+    start = road.index(fraction * road.length_m) + astray
+    _, found_m, found_left_m = road.locate(x, y, start % len(road.xy_m) if road.closed else max(start, 0))
+    distances_m, centre = densely_of(road)
+    gaps_m = np.abs(centre - complex(x, y))
+    nearest = int(np.argmin(gaps_m))
+    apart_m = found_m - distances_m[nearest]
+    assert abs(found_left_m) == pytest.approx(gaps_m[nearest], abs=5e-3)
+    assert (math.remainder(apart_m, road.length_m) if road.closed else apart_m) == pytest.approx(0, abs=0.01)
+
+
+@both_topologies
+@given(seed=st.integers(0, 4), fraction=st.floats(0, 1), left_m=st.floats(-4, 4))
+def test_locate_is_the_inverse_of_pose(topology, seed, fraction, left_m):
+    road = road_of(seed, 250.0, topology)
+    distance_m = fraction * road.length_m
+    x, y, _ = road.pose(distance_m, left_m)
     _, found_m, found_left_m = road.locate(x, y, road.index(distance_m))
-    assert found_left_m == pytest.approx(left_m, abs=1e-3)
-    assert found_m == pytest.approx(distance_m, abs=STEP_M / 2 * abs(left_m) / radius_m + 1e-3)
+    ahead_m = math.remainder(found_m - distance_m, road.length_m) if road.closed else found_m - distance_m
+    assert ahead_m == pytest.approx(0, abs=1e-3)
+    assert found_left_m == pytest.approx(left_m, abs=1e-4)
+
+
+def test_a_car_is_followed_across_the_seam_of_a_circuit():
+    road = ring(10.0)
+    near, distances = len(road.xy_m) - 4, []
+    for angle in np.linspace(-0.05, 0.05, 11):
+        near, distance_m, offset_m = road.locate(11 * math.cos(angle), 11 * math.sin(angle), near)
+        distances.append(math.remainder(distance_m, road.length_m))
+        assert offset_m == pytest.approx(-1.0, abs=1e-6)
+    assert distances == pytest.approx(10 * np.linspace(-0.05, 0.05, 11), abs=1e-5)
+    assert near < 4
+
+
+@both_topologies
+def test_along_the_road_nothing_jumps(topology):
+    road = road_of(3, 250.0, topology)
+    fine_m = np.arange(-1, 2 * road.length_m if road.closed else road.length_m, 0.01)
+    poses = np.array([road.pose(d) for d in fine_m])
+    assert np.hypot(*np.diff(poses[:, :2], axis=0).T) == pytest.approx(0.01, abs=1e-5)
+    turned = np.diff(np.unwrap(poses[:, 2]))
+    curvature = np.array([road.curvature_at(d) for d in fine_m])
+    assert turned == pytest.approx(curvature[1:] * 0.01, abs=3e-5)
+    assert [road.heading_at(d) for d in fine_m[::100]] == poses[::100, 2].tolist()
+
+
+@given(distance_m=st.floats(-10, 60))
+def test_curvature_and_heading_are_linear_between_points(distance_m):
+    road = make_road(5, 60.0)
+    at_m = np.arange(len(road.xy_m)) * STEP_M - LEAD_M
+    assert road.curvature_at(distance_m) == pytest.approx(np.interp(distance_m, at_m, road.curvature_1pm), abs=1e-12)
+    assert road.heading_at(distance_m) == pytest.approx(np.interp(distance_m, at_m, road.yaw_rad), abs=1e-12)
 
 
 def test_a_line_beside_a_circle_is_a_circle():
@@ -120,11 +118,40 @@ def test_a_line_beside_a_circle_is_a_circle():
     assert np.hypot(*line.T) == pytest.approx(18.5)
 
 
+def test_a_line_may_lie_farther_away_at_some_points_than_at_others():
+    road = straight()
+    away_m = np.linspace(-2, 3, len(road.xy_m))
+    assert road.offset_line(away_m)[:, 1] == pytest.approx(away_m)
+
+
 def test_left_is_positive():
     assert straight().pose(10.0, 1.0) == pytest.approx((10.0, 1.0, 0.0))
 
 
+def test_the_other_lanes_and_a_shoulder_are_paved_too():
+    right_m, left_m = make_road(0, 30.0, lane=LaneSpec(width_m=3.0, lanes=3), unit_m=0.1).pavement
+    assert right_m == pytest.approx(-0.2)  # half a lane of 3 m and a shoulder of 0.5 m, at a tenth
+    assert left_m == pytest.approx(0.8)  # two more lanes
+
+
 def test_places_beyond_the_ends_are_the_ends():
-    road: Road = straight(40.0)
+    road = straight(40.0)
     assert road.pose(-1e3) == pytest.approx((-LEAD_M, 0, 0))
     assert road.pose(1e3)[0] == pytest.approx(40.0 + TAIL_M, abs=STEP_M)
+    assert (road.index(-1e3), road.index(1e3)) == (0, len(road.xy_m) - 1)
+
+
+@given(distance_m=st.floats(-1e4, 1e4))
+def test_the_index_is_that_of_the_nearest_point(distance_m):
+    road = ring(10.0)
+    away_m = math.remainder(distance_m - road.index(distance_m) * road.step_m, road.length_m)
+    assert abs(away_m) <= road.step_m / 2 + 1e-9
+
+
+@given(x_m=st.floats(-1e3, 1e3), y_m=st.floats(-1e3, 1e3), near=st.integers(0, 255))
+def test_a_place_astray_is_located_somewhere(x_m, y_m, near):
+    assume(math.hypot(x_m, y_m) > 1e-3)
+    i, distance_m, offset_m = ring(10.0).locate(x_m, y_m, near)
+    assert 0 <= i < 256
+    assert math.isfinite(distance_m)
+    assert math.isfinite(offset_m)

@@ -1,74 +1,79 @@
-"""What is painted lies where the lane says, to a centimetre."""
+"""The grid tells where in the strip every place of the world lies."""
 
+import math
+
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sim.road import make_road
-from sim.surface import ASPHALT, PAINT, PIXELS_PER_M, draw_surface
-from tests.sim.scenes import circle, straight
+from sim.look import Look
+from sim.routes import make_road
+from sim.surface import NOWHERE, Surface, draw_surface
+from tests.sim.scenes import circle, road_along, straight
 
-
-@pytest.fixture(scope="module")
-def surface():
-    return draw_surface(straight(lanes=2))
-
-
-def paint_across(surface, x_low_m: float, x_high_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each row is painted between two x, (h,) in [0, 1], and the rows' y in metres."""
-    columns = slice(*(round((x - surface.origin_m[0]) * PIXELS_PER_M) for x in (x_low_m, x_high_m)))
-    grey = surface.image[:, columns].mean(axis=(1, 2))
-    y_m = surface.origin_m[1] + (np.arange(len(grey)) + 0.5) / PIXELS_PER_M
-    return np.clip((grey - np.mean(ASPHALT)) / (np.mean(PAINT) - np.mean(ASPHALT)), 0, 1), y_m
+SURFACES = {
+    "straight": draw_surface(straight(), Look()),
+    "bend": draw_surface(circle(20.0), Look()),
+    "country": draw_surface(make_road(5), Look()),
+    "small": draw_surface(make_road(5, unit_m=0.1), Look()),
+    "circuit": draw_surface(make_road(1, 300.0, "circuit"), Look()),
+}
 
 
-@pytest.mark.parametrize("line_m", [-1.5, 4.5])
-def test_edge_lines_lie_half_a_lane_right_and_one_and_a_half_left_of_the_centre(surface, line_m):
-    paint, y_m = paint_across(surface, 0.0, 40.0)
-    here = np.abs(y_m - line_m) < 0.35
-    paint = np.where(paint > 0.05, paint, 0)[here]  # the asphalt's mottle is no paint
-    assert np.average(y_m[here], weights=paint) == pytest.approx(line_m, abs=0.01)
-    assert paint.sum() / PIXELS_PER_M == pytest.approx(0.15, abs=1 / PIXELS_PER_M)
+def looked_up(surface: Surface, x_m: float, y_m: float) -> tuple[float, float]:
+    """(along, left) in metres of a place, as the planar renderer finds them."""
+    x, y = ((at - low) / surface.cell_m for at, low in zip((x_m, y_m), surface.origin_m, strict=True))
+    column, row = (cv2.remap(at, np.float32([[x]]), np.float32([[y]]), cv2.INTER_LINEAR).item() for at in surface.grid)
+    strip = surface.strip
+    return (column + 0.5) / strip.along_ppm, strip.half_m - (row + 0.5) / strip.across_ppm
 
 
-def test_the_line_between_the_lanes_is_painted_for_three_metres_in_nine(surface):
-    paint, y_m = paint_across(surface, 0.0, 36.0)
-    dashed, solid = (paint[np.abs(y_m - at_m) < 0.1].max() for at_m in (1.5, 4.5))
-    assert dashed / solid == pytest.approx(3 / 9, abs=0.05)
+@pytest.mark.parametrize("name", SURFACES)
+@settings(max_examples=60)
+@given(part=st.floats(0.02, 0.98), left=st.floats(-6, 6))
+def test_a_place_beside_the_road_is_found_to_a_centimetre_across_it(name, part, left):
+    surface = SURFACES[name]
+    road, unit = surface.road, surface.road.unit_m
+    distance_m = part * road.length_m
+    x, y, _ = road.pose(distance_m, left * unit)
+    along_m, left_m = looked_up(surface, x, y)
+    assert left_m == pytest.approx(left * unit, abs=0.01 * unit)
+    assert along_m == pytest.approx(distance_m + road.lead_m, abs=0.3 * unit)
 
 
-def test_the_asphalt_ends_half_a_metre_beyond_the_edge_lines(surface):
-    green = surface.image[..., 1].astype(int) - surface.image[..., 2] > 12
-    column = round((20.0 - surface.origin_m[0]) * PIXELS_PER_M)
-    paved = surface.origin_m[1] + np.flatnonzero(~green[:, column]) / PIXELS_PER_M
-    assert paved.min() == pytest.approx(-2.0, abs=0.15)
-    assert paved.max() == pytest.approx(5.0, abs=0.15)
+def test_on_a_circle_a_places_distance_from_the_centre_is_its_offset():
+    surface = SURFACES["bend"]
+    for radius_m in (12.0, 18.5, 20.0, 26.0):
+        along_m, left_m = looked_up(surface, radius_m * math.sin(0.7), -radius_m * math.cos(0.7))
+        assert left_m == pytest.approx(20.0 - radius_m, abs=0.03)
+        assert along_m - surface.road.lead_m == pytest.approx(0.7 * 20.0, abs=0.1)
 
 
-def test_lines_follow_a_bend():
-    surface = draw_surface(circle(20.0))
-    angle = np.linspace(0.1, 1.9, 50)
-    right_line = 21.5 * np.stack([np.sin(angle), -np.cos(angle)], axis=1)
-    column, row = np.floor(surface.to_pixels(right_line)).astype(int).T
-    assert surface.image[row, column].mean() > 190
-    assert surface.image[row - 5, column].mean() < 150
+def test_beyond_the_strip_there_is_nothing():
+    surface = SURFACES["straight"]
+    assert surface.grid[1, 0, 0] == NOWHERE
+    x, y, _ = surface.road.pose(10.0, surface.strip.half_m + 0.7)
+    assert abs(looked_up(surface, x, y)[1]) > surface.strip.half_m
 
 
-def test_the_same_road_looks_the_same_and_another_does_not():
-    first, again, other = (draw_surface(make_road(seed, 60.0)) for seed in (1, 1, 2))
-    assert first.image.tobytes() == again.image.tobytes()
-    assert first.origin_m == again.origin_m
-    assert first.image[:300, :300].tobytes() != other.image[:300, :300].tobytes()
+def test_half_way_between_two_stretches_of_road_no_third_one_appears():
+    """A hairpin of 8 m radius: its legs run 16 m apart, so that their strips of 12 m overlap."""
+    radius_m, leg = 8.0, np.zeros(240)
+    step_m = math.pi * radius_m / 100
+    curvature = np.concatenate([leg, np.full(100, 1 / radius_m), leg])
+    yaw = np.cumsum(curvature) * step_m
+    xy = np.cumsum(step_m * np.stack([np.cos(yaw), np.sin(yaw)], axis=1), axis=0)
+    surface = draw_surface(road_along(xy, yaw, curvature, step_m=step_m), Look())
+    for y in np.arange(1.0, 2 * radius_m - 1.0, 0.05):
+        nearest_leg_m = min(y, 2 * radius_m - y)
+        assert abs(looked_up(surface, 20.0, y)[1]) >= nearest_leg_m - 0.3
 
 
-def test_a_metre_is_ten_pixels_from_the_origin(surface):
-    x, y = surface.origin_m
-    assert surface.to_pixels(np.array([[x, y], [x + 1, y + 2]])) == pytest.approx(np.array([[0, 0], [10, 20]]))
-
-
-def test_grass_surrounds_the_whole_road():
-    road = make_road(4)
-    surface = draw_surface(road)
-    column, row = surface.to_pixels(road.xy_m).T
-    height, width, _ = surface.image.shape
-    nearest = min(column.min(), row.min(), (width - column).min(), (height - row).min())
-    assert nearest / PIXELS_PER_M == pytest.approx(16.0, abs=0.1)
+@pytest.mark.parametrize("name", SURFACES)
+def test_the_same_road_and_look_give_the_same_surface(name):
+    surface = SURFACES[name]
+    again = draw_surface(surface.road, Look())
+    assert again.grid.tobytes() == surface.grid.tobytes()
+    assert again.strip.image.tobytes() == surface.strip.image.tobytes()

@@ -10,24 +10,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sim.renderers import RENDERERS
-from sim.road import make_road
+from sim.routes import make_road
 from sim.spec import CONTROL_PERIOD_S
 from sim.world import World
-from tests.sim.scenes import CAR, circle, straight
+from tests.sim.scenes import CAR, circle, scene, straight
 
 RATE_LIMIT = 0.8 * 0.1 / math.radians(30)  # action units a step: 0.8 rad/s for 0.1 s of a lock of 30°
 
 
 @pytest.fixture(scope="module")
 def world():
-    world = World(straight(), CAR)
+    world = World(scene(straight()))
     yield world
     world.close()
 
 
 @pytest.fixture(scope="module")
 def bend():
-    world = World(circle(14.0), CAR)
+    world = World(scene(circle(14.0)))
     yield world
     world.close()
 
@@ -102,7 +102,7 @@ def test_the_same_drive_after_place_is_the_same_bit_for_bit(world):
         drive(world, [steering, 1.0], steps)
         world.place()
         drive(world, [0.1, 0.5], 20)
-        ends.append((world.pose, world.speed_mps, world.image().tobytes()))
+        ends.append((world.pose, world.speed_mps, world.capture().tobytes()))
     assert ends[0] == ends[1] == ends[2]
 
 
@@ -142,7 +142,7 @@ def test_heading_error_and_offset_are_measured_in_a_bend(bend):
 
 
 def test_heading_error_stays_small_after_whole_turns():
-    world = World(circle(14.0, length_m=200.0), CAR)
+    world = World(scene(circle(14.0, length_m=200.0)))
     world.place(190.0, 0.0, 0.1)  # after more than two turns
     assert world.track.heading_error_rad == pytest.approx(0.1, abs=1e-6)
     world.close()
@@ -171,14 +171,14 @@ def resident_mb() -> float:
 @pytest.mark.parametrize(("renderer", "loads"), [("planar", 50), ("bullet", 10)])
 def test_loading_roads_again_and_again_keeps_nothing_of_them(renderer, loads):
     roads = [make_road(seed, 20.0) for seed in range(5)]
-    world = World(roads[0], CAR, renderer)
+    world = World(scene(roads[0]), renderer)
     for road in roads:
-        world.load(road)
+        world.load(scene(road))
     bodies, before_mb = pybullet.getNumBodies(world.client), resident_mb()
     for i in range(loads):
-        world.load(roads[i % 5])
-        world.image()
-    grown_mb, picture_mb = resident_mb() - before_mb, world.surface.image.nbytes / 1e6
+        world.load(scene(roads[i % 5]))
+        world.capture()
+    grown_mb, picture_mb = resident_mb() - before_mb, world.surface.strip.image.nbytes / 1e6
     assert pybullet.getNumBodies(world.client) == bodies
     assert grown_mb < loads * picture_mb / 4  # one picture in four kept would be a leak
     world.close()
@@ -189,18 +189,18 @@ def test_closing_frees_every_pybullet(renderer, monkeypatch):
     opened = []
     connect = pybullet.connect
     monkeypatch.setattr(pybullet, "connect", lambda *mode: opened.append(connect(*mode)) or opened[-1])
-    world = World(straight(), CAR, renderer)
-    world.load(straight(20.0))
+    world = World(scene(straight()), renderer)
+    world.load(scene(straight(20.0)))
     world.close()
     assert opened
     assert not any(pybullet.isConnected(client) for client in opened)
 
 
 def test_the_chase_view_follows_the_car_to_another_road():
-    world = World(straight(), CAR)
-    first = world.chase(world.image())
-    world.load(circle(14.0))
-    second = world.chase(world.image())
+    world = World(scene(straight()))
+    first = world.chase(world.capture())
+    world.load(scene(circle(14.0)))
+    second = world.chase(world.capture())
     assert first.shape == second.shape == (384, 704, 3)
     assert not np.array_equal(first[192:, 512:], second[192:, 512:])
     world.close()

@@ -1,23 +1,30 @@
 """The reference camera sees the surface alone and gives back what it takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pybullet
 import pytest
 
+from sim.look import Look
 from sim.renderers.bullet import BulletRenderer
 from sim.renderers.planar import sky
 from sim.spec import CameraSpec
-from sim.surface import GRASS, Surface
+from sim.surface import draw_surface
+from tests.sim.scenes import straight
 
 CAMERA = CameraSpec()
+GRASS = (92, 122, 58)
 
 
 @pytest.fixture
 def renderer():
-    # A quarter is red: x and y beyond the middle, at (0, 0), are positive.
-    image = np.full((400, 400, 3), GRASS, np.uint8)
-    image[200:, 200:] = (250, 10, 10)
-    renderer = BulletRenderer(Surface(image, (-20.0, -20.0)), CAMERA)
+    # A straight road along x, painted over: red where x and y are positive, but for the outermost four metres.
+    surface = draw_surface(straight(), Look())
+    image = np.full(surface.strip.image.shape, (*GRASS, 255), np.uint8)
+    column, row = surface.strip.to_pixels(surface.road.lead_m, 0.0)
+    image[80 : round(row), round(column) :, :3] = (250, 10, 10)
+    renderer = BulletRenderer(replace(surface, strip=replace(surface.strip, image=image)), CAMERA)
     yield renderer
     if pybullet.isConnected(renderer.client):
         renderer.close()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sim.look import Look
 from sim.renderers.chase import BODY_TOP, HERE, ChaseView
 from sim.surface import draw_surface
 from tests.sim.scenes import CAR, straight
@@ -10,7 +11,7 @@ from tests.sim.scenes import CAR, straight
 def test_it_shows_the_car_beside_its_camera_image_and_where_it_is_on_the_map():
     road = straight()
     camera_image = np.full((64, 64, 3), (1, 2, 3), np.uint8)
-    view = ChaseView(draw_surface(road), road, CAR)
+    view = ChaseView(draw_surface(road, Look()), CAR)
     start, end = view.render(road.pose(0.0), camera_image), view.render(road.pose(40.0), camera_image)
     assert start.shape == (384, 704, 3)
     assert start.dtype == np.uint8
@@ -22,5 +23,5 @@ def test_it_shows_the_car_beside_its_camera_image_and_where_it_is_on_the_map():
 
 def test_it_shows_a_camera_image_of_any_size():
     road = straight()
-    picture = ChaseView(draw_surface(road), road, CAR).render((0, 0, 0), np.zeros((90, 160, 3), np.uint8))
+    picture = ChaseView(draw_surface(road, Look()), CAR).render((0, 0, 0), np.zeros((90, 160, 3), np.uint8))
     assert picture.shape == (384, 704, 3)

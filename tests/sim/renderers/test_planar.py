@@ -8,26 +8,40 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.look import Look
 from sim.renderers.planar import PlanarRenderer, sky
 from sim.spec import CameraSpec
-from sim.surface import GRASS, PIXELS_PER_M, Surface
+from sim.strip import Strip
+from sim.surface import Surface
 from tests.sim.renderers.pinhole import project
+from tests.sim.scenes import straight
 
+GRASS = (92, 122, 58)
+PIXELS_PER_M, CELL_M = 10.0, 0.5
 CAMERA = CameraSpec()
 WIDE = CameraSpec(width_px=160, height_px=90, fov_rad=math.radians(100), x_m=0.1, pitch_rad=math.radians(35))
 poses = st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.floats(-math.pi, math.pi))
 
 
+def flat(image: np.ndarray) -> Surface:
+    """A square surface around the origin that is no road: columns grow with x, rows with y."""
+    side_m = len(image) / PIXELS_PER_M
+    strip = Strip(image, straight(), Look(), PIXELS_PER_M, PIXELS_PER_M, side_m / 2)
+    cells = np.arange(round(side_m / CELL_M) + 1) * CELL_M * PIXELS_PER_M - 0.5
+    grid = np.array(np.meshgrid(cells, cells), np.float32)
+    return Surface(strip, grid, (-side_m / 2, -side_m / 2), CELL_M)
+
+
 def meadow() -> Surface:
     """Forty metres square around the origin."""
-    return Surface(np.full((400, 400, 3), GRASS, np.uint8), (-20.0, -20.0))
+    return flat(np.full((400, 400, 4), (*GRASS, 255), np.uint8))
 
 
 def atlas(size_m: float = 160.0) -> Surface:
     """A surface whose every pixel holds its own place in metres: red is x and green is y."""
     along = (np.arange(size_m * PIXELS_PER_M) + 0.5) / PIXELS_PER_M - size_m / 2
     x, y = np.meshgrid(along, along)
-    return Surface(np.stack([x, y, 0 * x], axis=2).astype(np.float32), (-size_m / 2, -size_m / 2))
+    return flat(np.stack([x, y, 0 * x, 0 * x], axis=2).astype(np.float32))
 
 
 ATLAS = atlas()
@@ -49,7 +63,7 @@ def test_every_pixel_sees_the_place_that_projects_to_it(camera, pose):
     rows, columns = np.mgrid[30 : camera.height_px, 0 : camera.width_px : 3]
     seen_m = picture[rows.ravel(), columns.ravel(), :2]
     expected = np.column_stack([columns.ravel(), rows.ravel()]) + 0.5
-    assert project(seen_m, pose, camera) == pytest.approx(expected, abs=0.15)  # remap rounds to 1/32 px
+    assert project(seen_m, pose, camera) == pytest.approx(expected, abs=0.01)
 
 
 @given(pose=poses, ahead_m=st.floats(2.5, 4.0), left_m=st.floats(-0.8, 0.8))
@@ -58,8 +72,8 @@ def test_a_mark_on_the_ground_appears_where_the_equations_say(pose, ahead_m, lef
     mark_m = np.array([[x + ahead_m * math.cos(yaw) - left_m * math.sin(yaw),
                         y + ahead_m * math.sin(yaw) + left_m * math.cos(yaw)]])  # fmt: skip
     surface = meadow()
-    centre = np.round((surface.to_pixels(mark_m[0]) - 0.5) * 16).astype(int).tolist()
-    cv2.circle(surface.image, centre, 16, (255, 0, 0), -1, cv2.LINE_AA, shift=4)  # 0.1 m
+    centre = np.round(((mark_m[0] + 20) * PIXELS_PER_M - 0.5) * 16).astype(int).tolist()
+    cv2.circle(surface.strip.image, centre, 16, (255, 0, 0), -1, cv2.LINE_AA, shift=4)  # 0.1 m
     picture = PlanarRenderer(surface, CAMERA).render(pose)
     red = np.clip(picture[..., 0].astype(float) - GRASS[0], 0, None)
     red[:19] = 0

@@ -1,0 +1,31 @@
+"""What camera effects share: where each pixel looks, and a veil before the picture."""
+
+import math
+
+import cv2
+import numpy as np
+
+from sim.spec import CameraSpec
+
+
+def elevations(camera: CameraSpec) -> np.ndarray:
+    """How far above the horizon each pixel's middle looks, (h, w) radians, negative onto the ground."""
+    right = (np.arange(camera.width_px) + 0.5 - camera.width_px / 2) / camera.focal_px
+    down = (np.arange(camera.height_px)[:, None] + 0.5 - camera.height_px / 2) / camera.focal_px
+    cos, sin = math.cos(camera.pitch_rad), math.sin(camera.pitch_rad)
+    return -np.arctan2(sin + cos * down, np.hypot(cos - sin * down, right))
+
+
+class Veil:
+    """A colour before the picture, image * (1 − weight) + colour * weight, as two passes over bytes."""
+
+    def __init__(self, weight: np.ndarray, colour: tuple[float, float, float]) -> None:
+        """weight: (h, w) in [0, 1]."""
+        weight = np.clip(weight, 0, 1)[..., None]
+        self._kept = np.repeat(np.round(255 * (1 - weight)), 3, axis=-1).astype(np.uint8)
+        self._added = np.round(weight * np.array(colour)).astype(np.uint8)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Veil the image (h, w, 3) uint8 in place and return it."""
+        cv2.multiply(image, self._kept, dst=image, scale=1 / 255)
+        return cv2.add(image, self._added, dst=image)
