@@ -83,7 +83,7 @@ def plot_route(entries: list[Entry], facts: PolicyFacts) -> Figure:
     road = env.get_wrapper_attr("road")
     env.close()
     figure, axes = _figure("x [m]", "y [m]")
-    for left_m in (-road.lane.width_m / 2, road.lane.width_m / 2):
+    for left_m in (-road.right_m, road.left_m):
         axes.plot(*road.offset_line(left_m).T, color=GREY, linewidth=1)
     places = [(entry.truth.x_m, entry.truth.y_m) for entry in entries if entry.truth]  # none of a real car
     driven = np.array(places).reshape(-1, 2)

@@ -1,7 +1,8 @@
 """What worlds there may be: ranges to draw from, at full size, and the presets of growing difficulty."""
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from sim.dynamics import DynamicsRange
 from sim.effects import CAMERA_EFFECTS, SURFACE_EFFECTS
@@ -49,9 +50,11 @@ class Scenario:
     def __post_init__(self) -> None:
         for option, table in TABLES.items():
             _expect_names(option, getattr(self, option), table)
-        for option in ("effects", "obstacles"):
-            for name, amount in getattr(self, option).items():
-                _expect(0 <= amount <= (1 if option == "effects" else 100), f"{option}[{name!r}]", amount, "0 to 1")
+        for name, strength in self.effects.items():
+            _expect(0 <= strength <= 1, f"effects[{name!r}]", strength, "a strength from 0 to 1")
+        for name, count in self.obstacles.items():
+            _expect(count >= 0, f"obstacles[{name!r}]", count, "how many there are in 250 m")
+        self._check_dynamics()
         low, high = self.lane_width_m
         _expect(0 < low <= high, "lane_width_m", self.lane_width_m, "(least, greatest), more than 0")
         _expect(self.length_m > 0, "length_m", self.length_m, "more than 0")
@@ -59,6 +62,15 @@ class Scenario:
         _expect(min(self.lanes, default=0) >= 1, "lanes", self.lanes, "numbers from 1")
         _expect(0 <= self.effect_share <= 1, "effect_share", self.effect_share, "0 to 1")
         _expect(0 < self.lead_speed <= 1, "lead_speed", self.lead_speed, "more than 0 and at most 1")
+
+    def _check_dynamics(self) -> None:
+        for name, most in asdict(self.dynamics).items():
+            if name.endswith("_delay"):
+                _expect(most in range(4), f"dynamics.{name}", most, "0 to 3 control periods")
+            elif name.endswith(("_rad", "_s")):
+                _expect(0 <= most < math.inf, f"dynamics.{name}", most, "0 or more")
+            else:
+                _expect(0 <= most < 1, f"dynamics.{name}", most, "a part from 0 to less than 1")
 
 
 TABLES = {

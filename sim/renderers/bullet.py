@@ -2,22 +2,25 @@
 
 import math
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pybullet
 
-from sim.obstacles import Solid
+from sim.obstacles import Bodies, Colour, Solid
+from sim.renderers.forms import form_of
 from sim.renderers.planar import FAR_M, ground_points, sky
-from sim.renderers.solids import BulletSolids
 from sim.road import Road
 from sim.spec import CameraSpec
 from sim.strip import Strip
 from sim.surface import Surface
 
 NEAR_M = 0.05  # at full size, as the others
+WHITE = [1.0, 1.0, 1.0, 1.0]
 MEADOW, RIBBON = 0, 1  # PyBullet counts the bodies of a client
 ALONG_M, ACROSS_M = 1.0, 2.0  # of a facet: small ones keep the software rasteriser's perspective exact near the camera
 
@@ -105,15 +108,13 @@ def _lay_meadow(client: int, colour: np.ndarray, unit_m: float) -> None:
 
 def lay_ribbon(client: int, strip: Strip) -> int:
     """Cover the ground with the strip, facet by facet along the road; returns the body."""
-    pybullet.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=client)
     with tempfile.TemporaryDirectory() as folder:
-        mesh, picture = Path(folder) / "ribbon.obj", Path(folder) / "strip.png"
-        mesh.write_text(_ribbon(strip))  # a mesh handed over as lists is never freed by PyBullet
-        cv2.imwrite(str(picture), cv2.cvtColor(strip.image, cv2.COLOR_RGBA2BGR))
-        shape = pybullet.createVisualShape(pybullet.GEOM_MESH, fileName=str(mesh), physicsClientId=client)
+        shape = _load_mesh(client, Path(folder), _ribbon(strip), WHITE)
         body = pybullet.createMultiBody(0, baseVisualShapeIndex=shape, physicsClientId=client)
+        picture = Path(folder) / "strip.png"
+        cv2.imwrite(str(picture), cv2.cvtColor(strip.image, cv2.COLOR_RGBA2BGR))
         texture = pybullet.loadTexture(str(picture), physicsClientId=client)
-    pybullet.changeVisualShape(body, -1, textureUniqueId=texture, rgbaColor=[1, 1, 1, 1], physicsClientId=client)
+    pybullet.changeVisualShape(body, -1, textureUniqueId=texture, rgbaColor=WHITE, physicsClientId=client)
     return body
 
 
@@ -131,7 +132,7 @@ def _ribbon(strip: Strip) -> str:
     lines += [f"vt {u:.6f} {v:.6f}" for u, v in zip(column.ravel() / width, 1 - row.ravel() / height, strict=True)]
     triangles = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
     lines += ["vn 0 0 1", *(f"f {i}/{i}/1 {j}/{j}/1 {k}/{k}/1" for i, j, k in triangles.tolist())]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _stations(road: Road) -> np.ndarray:
@@ -139,3 +140,63 @@ def _stations(road: Road) -> np.ndarray:
     stride = max(round(ALONG_M * road.unit_m / road.step_m), 1)
     end = len(road.xy_m) - (not road.closed)
     return np.append(np.arange(0, end, stride), end)
+
+
+class BulletSolids:
+    """The same things for PyBullet's own renderers: bodies that are seen but not touched."""
+
+    def __init__(self, client: int) -> None:
+        self._bodies = Bodies(client, _make_visual)
+
+    def show(self, solids: Sequence[Solid]) -> None:
+        """Show these solids, and no others."""
+        bodies = self._bodies.lend([(s.kind, s.length_m, s.width_m, s.height_m, s.colour) for s in solids])
+        for body, solid in zip(bodies, solids, strict=True):
+            self._bodies.move(body, solid)
+
+
+def _make_visual(client: int, *outside: Any) -> int:
+    """A body with a link for each colour, as a mesh has but one."""
+    form = form_of(*outside)
+    painted: defaultdict[Colour, list[np.ndarray]] = defaultdict(list)
+    for first, last, colour in form.faces:
+        fan = [(first, i, i + 1) for i in range(first + 1, last - 1)]
+        painted[colour].append(form.corners[np.array(fan).ravel(), :3])
+    nowhere, unturned = [[0, 0, 0]] * len(painted), [[0, 0, 0, 1]] * len(painted)
+    with tempfile.TemporaryDirectory() as folder:
+        links = [
+            _load_mesh(client, Path(folder), _triangles(np.concatenate(faces)), [c / 255 for c in colour] + [1])
+            for colour, faces in painted.items()
+        ]
+        return pybullet.createMultiBody(
+            baseMass=0,
+            linkMasses=[0] * len(links),
+            linkCollisionShapeIndices=[-1] * len(links),
+            linkVisualShapeIndices=links,
+            linkPositions=nowhere,
+            linkOrientations=unturned,
+            linkInertialFramePositions=nowhere,
+            linkInertialFrameOrientations=unturned,
+            linkParentIndices=[0] * len(links),
+            linkJointTypes=[pybullet.JOINT_FIXED] * len(links),
+            linkJointAxis=[[0, 0, 1]] * len(links),
+            physicsClientId=client,
+        )
+
+
+def _triangles(corners: np.ndarray) -> str:
+    """Triangles, three corners (3n, 3) each, as a Wavefront OBJ."""
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in corners.tolist()]
+    lines += ["vt 0 0", "vn 0 0 1", *(f"f {i}/1/1 {i + 1}/1/1 {i + 2}/1/1" for i in range(1, len(corners), 3))]
+    return "\n".join(lines)
+
+
+def _load_mesh(client: int, folder: Path, wavefront: str, rgba: list[float]) -> int:
+    """Make a visual shape of a Wavefront OBJ, whose file must be there until the shape is part of a body.
+
+    A mesh handed over as lists would never be freed by PyBullet, nor would a file that it caches.
+    """
+    pybullet.setPhysicsEngineParameter(enableFileCaching=0, physicsClientId=client)
+    mesh = folder / f"{len(list(folder.iterdir()))}.obj"
+    mesh.write_text(wavefront + "\n")
+    return pybullet.createVisualShape(pybullet.GEOM_MESH, fileName=str(mesh), rgbaColor=rgba, physicsClientId=client)
