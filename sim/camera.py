@@ -18,19 +18,19 @@ class Camera:
 
     def __init__(self, surface: Surface, scene: Scene, renderer: str) -> None:
         self.scene = scene
-        self._renderer: Renderer = resolve_name(RENDERERS[renderer])(surface, scene.vehicle.camera)
+        look, spec = scene.look, scene.vehicle.camera
+        self._renderer: Renderer = resolve_name(RENDERERS[renderer])(surface, spec)
+        rng = np.random.default_rng([look.seed, 2])
+        self._effects = [
+            resolve_name(effect)(look.camera[name], look, spec, rng)
+            for name, effect in CAMERA_EFFECTS.items()
+            if name in look.camera
+        ]
         self.reset()
 
     def reset(self) -> None:
         """Forget all frames: the next is the first of an episode."""
-        look = self.scene.look
-        effects = np.random.default_rng([look.seed, 2])
-        self._effects = [
-            resolve_name(CAMERA_EFFECTS[name])(look.camera[name], look, self.scene.vehicle.camera, effects)
-            for name in CAMERA_EFFECTS
-            if name in look.camera
-        ]
-        self._delay = FrameDelay(self.scene.dynamics, np.random.default_rng([look.seed, 3]))
+        self._delay = FrameDelay(self.scene.dynamics, np.random.default_rng([self.scene.look.seed, 3]))
 
     def capture(self, motion: Motion, solids: Sequence[Solid] = (), out: np.ndarray | None = None) -> np.ndarray:
         """Take the next frame, (height, width, 3) uint8 RGB, into `out` if given."""

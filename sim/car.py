@@ -136,8 +136,11 @@ class Car:
         return Measured(x, y, yaw, speed, steering, yaw_rate)
 
 
-def lay_ground(client: int) -> None:
-    """Give PyBullet an endless plane to drive on, gravity, and the solver's settings that the cars are tested with."""
+def lay_ground(client: int) -> int:
+    """Give PyBullet an endless plane to drive on, gravity, and the solver's settings that the cars are tested with.
+
+    Returns the plane's body.
+    """
     pybullet.setGravity(0, 0, -GRAVITY_MPS2, client)
     pybullet.setPhysicsEngineParameter(
         numSolverIterations=10,
@@ -150,6 +153,7 @@ def lay_ground(client: int) -> None:
     ground = pybullet.createMultiBody(0, plane, physicsClientId=client)
     pybullet.changeDynamics(ground, -1, lateralFriction=1.0, physicsClientId=client)
     pybullet.setCollisionFilterGroupMask(ground, -1, GROUND_GROUP, CAR_GROUP, client)
+    return ground
 
 
 def ackermann(steering_rad: float, wheelbase_m: float, track_m: float) -> tuple[float, float]:

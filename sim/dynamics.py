@@ -92,12 +92,14 @@ class Actuation:
         return np.array(STANDING, np.float32)
 
     def command(self, action: np.ndarray) -> tuple[np.ndarray, float, float]:
-        """Take the command of one control period, (2,), clipped to [-1, 1].
+        """Take the command of one control period, (2,), clipped to [-1, 1]; ValueError if it is not a number.
 
         Returns the action that is executed now, (2,) float32, and the targets of the wheels' angle in rad and of the
         speed in m/s.
         """
         steering, speed = action.tolist()
+        if math.isnan(steering + speed):
+            raise ValueError(f"action is {action}; expected two numbers")
         self._pending.append((min(max(steering, -1.0), 1.0), min(max(speed, -1.0), 1.0)))
         steering, speed = self._pending.popleft()
         steering = min(max(steering, self._steering - self._reach), self._steering + self._reach)

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 
 from sim.road import Road
+from sim.scenario import expect
 from sim.spec import CONTROL_PERIOD_S
 from sim.task import LaneTask
 from sim.window import Window
@@ -40,10 +41,12 @@ class LaneFollowing(gymnasium.Env):
     }
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        modes = (None, *self.metadata["render_modes"])
+        expect(render_mode in modes, "render_mode", render_mode, f"one of {', '.join(map(str, modes))}")
         self.render_mode = render_mode
+        self.task = LaneTask(window=render_mode == "bullet", **options)
         self._window = Window(WINDOW_PX, "Lapwing", self.metadata["render_fps"]) if render_mode == "human" else None
         self._due_s = 0.0  # when PyBullet's window shows the next moment
-        self.task = LaneTask(window=render_mode == "bullet", **options)
         self.vehicle, self.world = self.task.vehicle, self.task.world
         self.action_space, self.observation_space = self.task.action_space, self.task.observation_space
 

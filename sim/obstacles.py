@@ -106,7 +106,9 @@ def draw_obstacles(
 
 def _spread(count: int, first_m: float, last_m: float, gap_m: float, rng: np.random.Generator) -> list[float]:
     """Distances between two, a gap or more apart: `count` of them, or as many as there is room for."""
-    count = max(min(count, math.floor((last_m - first_m) / gap_m) + 1), 0)
+    if last_m < first_m:
+        return []
+    count = min(count, math.floor((last_m - first_m) / gap_m) + 1)
     spare_m = last_m - first_m - (count - 1) * gap_m
     return (first_m + np.sort(rng.uniform(0, spare_m, count)) + gap_m * np.arange(count)).tolist()
 

@@ -25,6 +25,12 @@ BATCH, BATCHES = 64, 32  # polygons are drawn at once, so many times at most; on
 ROOM = 1.3  # times the length of a lap of the tightest bends and no straights is the shortest lap
 
 
+class RouteError(ValueError):
+    """There is no such route."""
+
+    exit_code = 2
+
+
 class Line(NamedTuple):
     """Points along a centreline with their headings and curvatures, (n,) each."""
 
@@ -54,7 +60,7 @@ def make_road(
     """Draw a road that never meets itself; the same seed gives the same road bit for bit.
 
     length_m and lane are as at full size; the road is `unit_m` times as large. topology: a name in ROUTES,
-    KeyError for another. ValueError if a circuit's lap is too short for its bends.
+    KeyError for another. RouteError if a circuit's lap is too short for its bends.
     """
     closed = topology == "circuit"
     line = ROUTES[topology](np.random.default_rng(seed), length_m, lane)
@@ -188,7 +194,9 @@ def _draw_circuit(rng: np.random.Generator, length_m: float, lane: LaneSpec) -> 
             line = _lap(Bends(*(column[i] for column in bends)), length_m)
             if not _laps_itself(line, lane):
                 return line
-    raise ValueError(f"a lap of {length_m:g} m: found no room for its bends, expected at least {needed_m:.0f} m")
+    raise RouteError(
+        f"length_m is {length_m:g}; expected at least {needed_m:.0f}, as the lap has no room for its bends"
+    )
 
 
 def _draw_polygons(rng: np.random.Generator, most: float) -> np.ndarray:

@@ -2,7 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
+from inspect import signature
+from typing import TypeVar
+
+import msgspec
+import numpy as np
 
 from sim.dynamics import DynamicsRange
 from sim.effects import CAMERA_EFFECTS, SURFACE_EFFECTS
@@ -51,26 +56,26 @@ class Scenario:
         for option, table in TABLES.items():
             _expect_names(option, getattr(self, option), table)
         for name, strength in self.effects.items():
-            _expect(0 <= strength <= 1, f"effects[{name!r}]", strength, "a strength from 0 to 1")
+            expect(0 <= strength <= 1, f"effects[{name!r}]", strength, "a strength from 0 to 1")
         for name, count in self.obstacles.items():
-            _expect(count >= 0, f"obstacles[{name!r}]", count, "how many there are in 250 m")
+            expect(count >= 0, f"obstacles[{name!r}]", count, "how many there are in 250 m")
         self._check_dynamics()
         low, high = self.lane_width_m
-        _expect(0 < low <= high, "lane_width_m", self.lane_width_m, "(least, greatest), more than 0")
-        _expect(self.length_m > 0, "length_m", self.length_m, "more than 0")
-        _expect(self.min_radius_m > 0, "min_radius_m", self.min_radius_m, "more than 0")
-        _expect(min(self.lanes, default=0) >= 1, "lanes", self.lanes, "numbers from 1")
-        _expect(0 <= self.effect_share <= 1, "effect_share", self.effect_share, "0 to 1")
-        _expect(0 < self.lead_speed <= 1, "lead_speed", self.lead_speed, "more than 0 and at most 1")
+        expect(0 < low <= high < math.inf, "lane_width_m", self.lane_width_m, "(least, greatest), more than 0")
+        expect(0 < self.length_m < math.inf, "length_m", self.length_m, "more than 0")
+        expect(high < self.min_radius_m < math.inf, "min_radius_m", self.min_radius_m, f"more than a lane, {high} m")
+        expect(min(self.lanes, default=0) >= 1, "lanes", self.lanes, "numbers from 1")
+        expect(0 <= self.effect_share <= 1, "effect_share", self.effect_share, "0 to 1")
+        expect(0 < self.lead_speed <= 1, "lead_speed", self.lead_speed, "more than 0 and at most 1")
 
     def _check_dynamics(self) -> None:
         for name, most in asdict(self.dynamics).items():
             if name.endswith("_delay"):
-                _expect(most in range(4), f"dynamics.{name}", most, "0 to 3 control periods")
+                expect(most in range(4), f"dynamics.{name}", most, "0 to 3 control periods")
             elif name.endswith(("_rad", "_s")):
-                _expect(0 <= most < math.inf, f"dynamics.{name}", most, "0 or more")
+                expect(0 <= most < math.inf, f"dynamics.{name}", most, "0 or more")
             else:
-                _expect(0 <= most < 1, f"dynamics.{name}", most, "a part from 0 to less than 1")
+                expect(0 <= most < 1, f"dynamics.{name}", most, "a part from 0 to less than 1")
 
 
 TABLES = {
@@ -90,10 +95,10 @@ def _expect_names(option: str, found: Collection[str], table: Collection[str]) -
     """`topology` is one name, the others are several; a lone name where several belong is refused too."""
     names = (found,) if option == "topology" else found
     known = not isinstance(names, str) and len(names) > 0 and all(name in table for name in names)
-    _expect(known or (not names and isinstance(names, Mapping)), option, found, f"names of {', '.join(table)}")
+    expect(known or (not names and isinstance(names, Mapping)), option, found, f"names of {', '.join(table)}")
 
 
-def _expect(holds: bool, option: str, found: object, expected: str) -> None:
+def expect(holds: bool, option: str, found: object, expected: str) -> None:
     if not holds:
         raise ScenarioError(f"{option} is {found!r}; expected {expected}")
 
@@ -151,8 +156,27 @@ SCENARIOS = {
 
 def load_scenario(name: str, **changes: object) -> Scenario:
     """Return the preset of that name with these fields changed; ScenarioError for a name or field there is not."""
-    known = [field.name for field in fields(Scenario)]
-    _expect(name in SCENARIOS, "scenario", name, f"one of {', '.join(SCENARIOS)}")
-    for option in changes:
-        _expect(option in known, "option", option, f"one of {', '.join(known)}")
-    return replace(SCENARIOS[name], **changes)
+    expect(name in SCENARIOS, "scenario", name, f"one of {', '.join(SCENARIOS)}")
+    if isinstance(dynamics := changes.get("dynamics"), Mapping):
+        changes["dynamics"] = read_options(DynamicsRange, dynamics)
+    preset = SCENARIOS[name]
+    return read_options(Scenario, {field.name: getattr(preset, field.name) for field in fields(Scenario)} | changes)
+
+
+Options = TypeVar("Options")  # a dataclass
+
+
+def read_options(kind: type[Options], given: Mapping[str, object]) -> Options:
+    """Make a dataclass of options that a user gave, lists for tuples and whole numbers for parts allowed.
+
+    Raises ScenarioError, which names in one line what is unknown or of another type than expected.
+    """
+    known = list(signature(kind).parameters)
+    for name in given:
+        expect(name in known, "option", name, f"one of {', '.join(known)}")
+    try:
+        return msgspec.convert(msgspec.to_builtins(given, enc_hook=np.generic.item), kind)
+    except msgspec.ValidationError as error:  # of a field: "Expected `int`, got `str` - at `$.road_seed`"
+        what, _, where = str(error).partition(" - at `$.")
+        name = where.rstrip("`").partition("[")[0].partition(".")[0]
+        raise ScenarioError(f"{name} is {given[name]!r}; e{what[1:]}" if where else what) from None

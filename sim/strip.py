@@ -6,6 +6,7 @@ The drive goes to the right: columns grow with the distance from the road's firs
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pkgutil import resolve_name
 from typing import NamedTuple
 
@@ -55,6 +56,12 @@ class Strip:
         at_columns = np.interp(point, np.arange(len(left_m)), left_m, period=period)
         return ((self.half_m - at_columns) * self.across_ppm).astype(np.float32)
 
+    @cached_property
+    def pavement(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the pavement's right and left edges, (columns,) float32 each."""
+        right_m, left_m = self.road.pavement
+        return self.rows(right_m), self.rows(left_m)
+
     def period_px(self, full_size_m: float) -> float:
         """How many columns something repeats after; on a circuit so many that the lap takes a whole number."""
         columns, period = self.image.shape[1], full_size_m * self.road.unit_m * self.along_ppm
@@ -71,60 +78,78 @@ class Strip:
 def draw_strip(road: Road, look: Look) -> Strip:
     """Draw verge, pavement, markings and then the look's surface effects; the same look gives the same picture."""
     strip = _blank(road, look)
-    _lay(strip, strip.image, VERGES[look.verge])
-    _pave(strip)
+    columns = strip.image.shape[1] - strip.overlap
+    lap = replace(strip, image=strip.image[:, :columns], overlap=0)
+    _pave(lap)
+    _plant(lap)
     if look.verge == "kerb":
-        _set_kerbs(strip)
-    for line in painted(strip):
-        paint(strip.image, *line)
+        _set_kerbs(lap)
+    for line in painted(lap):
+        paint(lap.image, *line)
     for number, (name, effect) in enumerate(SURFACE_EFFECTS.items()):
         if name in look.surface:
-            resolve_name(effect)(strip, look.surface[name], np.random.default_rng([look.seed, number]))
-    return _lapped(strip) if road.closed else strip
-
-
-def _lapped(strip: Strip) -> Strip:
-    """Begin a circuit's next lap, so that who is about to end one sees on."""
-    image, columns = strip.image, strip.image.shape[1]
-    overlap = min(round(OVERLAP_M * strip.road.unit_m * strip.along_ppm), columns // 2)
-    return replace(strip, image=np.hstack([image, image[:, :overlap]]), overlap=overlap)
+            resolve_name(effect)(lap, look.surface[name], np.random.default_rng([look.seed, number]))
+    strip.image[:, columns:] = strip.image[:, : strip.overlap]
+    return strip
 
 
 def _blank(road: Road, look: Look) -> Strip:
     unit = road.unit_m
     length_m = (len(road.xy_m) - (not road.closed)) * road.step_m
     columns = min(round(length_m * ALONG_PX / unit), MAX_COLUMNS)
+    overlap = min(round(OVERLAP_M / length_m * unit * columns), columns // 2) if road.closed else 0
     paved_m = max(float(np.abs(edge).max()) for edge in road.pavement)
     half = math.ceil(max(HALF_M, paved_m / unit + VERGE_M))
-    image = np.empty((2 * half * ACROSS_PX, columns, 4), np.uint8)
-    return Strip(image, road, look, columns / length_m, ACROSS_PX / unit, half * unit)
+    image = np.empty((2 * half * ACROSS_PX, columns + overlap, 4), np.uint8)
+    return Strip(image, road, look, columns / length_m, ACROSS_PX / unit, half * unit, overlap)
 
 
-def _lay(strip: Strip, ground: np.ndarray, material: Material) -> None:
-    """Cover ground (h, columns, 4) with a material; on a circuit its end fades into what precedes its beginning."""
+def _lay(strip: Strip, ground: np.ndarray, material: Material, first: int = 0) -> None:
+    """Cover ground (h, columns, 4) with a material; on a circuit its end fades into what precedes its beginning.
+
+    Grounds whose `first` rows follow each other, as they do on the strip, are one piece.
+    """
     row, column = np.random.default_rng(strip.look.seed).integers(1 << 16, size=2).tolist()
-    lay(ground, tile(material), (row, column))
+    lay(ground, tile(material), (row + first, column))
     if strip.road.closed:
         end = ground[:, -SEAM_PX:]
         before = np.empty_like(end)
-        lay(before, tile(material), (row, column - end.shape[1]))
-        weight = np.linspace(0, 1, end.shape[1], dtype=np.float32)[:, None]
-        end[:] = np.rint(end * (1 - weight) + before * weight)
+        lay(before, tile(material), (row + first, column - end.shape[1]))
+        weight = np.tile(np.linspace(0, 1, end.shape[1], dtype=np.float32), (len(end), 1))
+        cv2.blendLinear(before, end, weight, 1 - weight, dst=end)
 
 
 def _pave(strip: Strip) -> None:
-    """Lay the pavement between its edges, with joints across it where the material has some."""
-    right, left = map(strip.rows, strip.road.pavement)
-    first, last = math.floor(left.min()), math.ceil(right.max())
+    """Lay the pavement on all rows that it takes anywhere, with joints across it where the material has some."""
+    right, left = map(_rows_through, strip.pavement)
+    paved = strip.image[left.start : right.stop]
     material = MATERIALS[strip.look.pavement]
-    paved = np.empty((last - first, *strip.image.shape[1:]), np.uint8)
     _lay(strip, paved, material)
     if material.joint_m:
         _cut_joints(strip, paved, material.joint_m)
-    _inlay(strip.image, paved, first, left, right)
 
 
-def _inlay(image: np.ndarray, picture: np.ndarray, first: int, top: np.ndarray, bottom: np.ndarray) -> None:
+def _plant(strip: Strip) -> None:
+    """Lay the verge on both sides of the pavement, and where an edge wanders, on what of its rows lies outside."""
+    verge, image = VERGES[strip.look.verge], strip.image
+    right, left = strip.pavement
+    over, under = _rows_through(left), _rows_through(right)
+    _lay(strip, image[: over.start], verge)
+    _lay(strip, image[under.stop :], verge, under.stop)
+    for rows, top, bottom in ((over, 0.0, left), (under, right, len(image))):
+        border = np.empty_like(image[rows])
+        _lay(strip, border, verge, rows.start)
+        _inlay(image, border, rows.start, top, bottom)
+
+
+def _rows_through(edge: np.ndarray) -> slice:
+    """The rows that a line, (columns,) rows, runs through."""
+    return slice(math.floor(edge.min()), math.floor(edge.max()) + 1)
+
+
+def _inlay(
+    image: np.ndarray, picture: np.ndarray, first: int, top: np.ndarray | float, bottom: np.ndarray | float
+) -> None:
     """Copy a picture, whose rows begin at `first`, where a row's middle lies in [top, bottom) of its column."""
     middle = np.arange(first, first + len(picture), dtype=np.float32)[:, None] + 0.5
     mask = ((middle >= top) & (middle < bottom)).view(np.uint8)
@@ -146,7 +171,7 @@ def _set_kerbs(strip: Strip) -> None:
     row = np.full((1, strip.image.shape[1], 4), 255, np.uint8)
     row[0, :, :3] = pair[block.astype(int) % 2]
     width = KERB_M * strip.road.unit_m * strip.across_ppm
-    right, left = map(strip.rows, strip.road.pavement)
+    right, left = strip.pavement
     for top, bottom in ((left - width, left), (right, right + width)):
         first, last = math.floor(top.min()), math.ceil(bottom.max())
         _inlay(strip.image, np.repeat(row, last - first, axis=0), first, top, bottom)

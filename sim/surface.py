@@ -14,6 +14,7 @@ from sim.road import LEAST_NARROWING, Road
 from sim.strip import Strip, draw_strip
 
 CELL_M = 0.5  # of the grid, at full size; in the tightest bend interpolating across a cell is 2 mm off
+BLOCK = 2  # cells either way that share a nearest point
 NOWHERE = 1e6  # a row far outside every strip, so that a blend with it is outside too
 
 
@@ -52,27 +53,26 @@ def draw_surface(road: Road, look: Look) -> Surface:
     strip = draw_strip(road, look)
     cell = CELL_M * road.unit_m
     low, high = road.xy_m.min(axis=0) - strip.half_m - 2 * cell, road.xy_m.max(axis=0) + strip.half_m + 2 * cell
-    width, height = np.ceil((high - low) / cell).astype(int) + 1
-    reach, nearest = _nearest_points(road, low, cell, (height, width))
-    grid = np.full((2, height, width), NOWHERE, np.float32)
-    cells = np.flatnonzero(reach < strip.half_m / cell + 1)
-    y, x = np.divmod(cells.astype(np.int32), width)
-    grid.reshape(2, -1)[:, cells] = _unroll(strip, _metres(x, low[0], cell), _metres(y, low[1], cell), nearest[cells])
-    _cut_seams(grid[1], 1.5 * cell * strip.across_ppm)
+    columns, rows = np.ceil((high - low) / cell / BLOCK).astype(int).tolist()  # of blocks
+    reach_m, nearest = _nearest_points(road, low, BLOCK * cell, (rows, columns))
+    blocks = np.nonzero(reach_m < strip.half_m + BLOCK * cell)
+    y, x = (BLOCK * at + np.arange(BLOCK)[:, None] for at in blocks)  # of the cells, (BLOCK, blocks) each
+    y = y[:, None]
+    along_m, left_m = _project(road, low[0] + x * cell, low[1] + y * cell, nearest[blocks])
+    grid = np.full((2, BLOCK * rows, BLOCK * columns), NOWHERE, np.float32)
+    for plane, pixels in zip(grid, strip.to_pixels(along_m, left_m), strict=True):
+        plane[y, x] = pixels - 0.5
+    _cut_seams(grid[1], 2.5 * cell * strip.across_ppm)
     lap = strip.image.shape[1] - strip.overlap
     next_lap = np.where(grid[0] < strip.overlap, grid[0] + lap, grid[0]) if road.closed else None
     return Surface(strip, grid, (float(low[0]), float(low[1])), cell, next_lap)
 
 
-def _metres(cell: np.ndarray, low_m: float, cell_m: float) -> np.ndarray:
-    return np.float32(low_m) + cell.astype(np.float32) * np.float32(cell_m)
-
-
 def _nearest_points(
-    road: Road, low: np.ndarray, cell_m: float, shape: tuple[int, int]
+    road: Road, low: np.ndarray, block_m: float, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each cell how many cells away the road is and about which point is the nearest."""
-    column, row = np.round((road.xy_m - low) / cell_m).astype(np.int32).T
+    """For each block of cells how many metres away the road is and about which point is the nearest."""
+    column, row = ((road.xy_m - low) / block_m).astype(np.int32).T
     away = np.ones(shape, np.uint8)
     away[row, column] = 0
     distance, labels = cv2.distanceTransformWithLabels(
@@ -81,35 +81,41 @@ def _nearest_points(
     labels = labels.astype(np.int32, copy=False)
     point = np.zeros(labels.max() + 1, np.int32)
     point[labels[row, column]] = np.arange(len(road.xy_m))
-    return distance.ravel(), point[labels].ravel()
+    return distance * block_m, point[labels]
 
 
-def _unroll(strip: Strip, x_m: np.ndarray, y_m: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-    """Project places onto the road from about the nearest points; returns columns and rows of the strip, (2, n).
+def _project(road: Road, x_m: np.ndarray, y_m: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far along the road and left of it the cells of blocks lie, (BLOCK, BLOCK, n) float32 each.
 
-    Around its point the road is an arc of curvature κ: a place `left` of it is passed 1/(1 − κ·left) times as fast
-    as the centre, and the arc leaves its tangent by κs²/2.
+    Newton's method, as in Road.locate: a step for each block's middle from the point (n,) that is about the nearest
+    to it, and from the point found a step for each cell.
     """
-    road = strip.road
-    table = np.stack([*road.xy_m.T, *road.tangent.T, road.curvature_1pm]).astype(np.float32)
-    x0, y0, cos, sin, curvature = table[:, nearest]
+    distance_m = np.arange(len(road.xy_m)) * road.step_m
+    table = np.stack([distance_m, *road.xy_m.T, *road.tangent.T, road.curvature_1pm]).astype(np.float32)
+    x_m, y_m = x_m.astype(np.float32), y_m.astype(np.float32)
+    along_m, _ = _step(table.take(nearest, axis=1), x_m.mean(axis=0), y_m.mean(axis=(0, 1)))
+    nearest = np.clip(np.rint(along_m / np.float32(road.step_m)).astype(int), 0, len(road.xy_m) - 1)
+    return _step(table.take(nearest, axis=1), x_m, y_m)
+
+
+def _step(point: np.ndarray, x_m: np.ndarray, y_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Project places onto the arc of curvature κ that the road is around a point; returns along_m, left_m.
+
+    A place `left` of the road is passed 1/(1 − κ·left) times as fast as the centre, and the arc leaves its tangent
+    by κs²/2.
+    """
+    at, x0, y0, cos, sin, curvature = point
     dx, dy = x_m - x0, y_m - y0
     tangential, left = dx * cos + dy * sin, dy * cos - dx * sin
     along = tangential / np.maximum(1 - curvature * left, LEAST_NARROWING)
-    column, row = strip.to_pixels(nearest * np.float32(road.step_m) + along, left - curvature / 2 * tangential * along)
-    return np.stack([column, row]) - 0.5
+    return at + along, left - curvature / 2 * tangential * along
 
 
 def _cut_seams(row: np.ndarray, jump_px: float) -> None:
     """Where two stretches of road meet, half-way between them, the row jumps: nothing may be interpolated there.
 
-    Across the strip no place is farther from its neighbour than a cell is wide; along it a jump does no harm, as
-    what lies between is drawn at the right distance from the centreline.
+    Elsewhere a cell's neighbours lie no farther apart across the strip than two cells are wide; along it a jump does
+    no harm, as what lies between is drawn at the right distance from the centreline.
     """
-    across, up = np.abs(np.diff(row, axis=1)) > jump_px, np.abs(np.diff(row, axis=0)) > jump_px
-    seam = np.zeros(row.shape, bool)
-    seam[:, 1:] |= across
-    seam[:, :-1] |= across
-    seam[1:] |= up
-    seam[:-1] |= up
-    row[seam] = NOWHERE
+    neighbours = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    row[cv2.morphologyEx(row, cv2.MORPH_GRADIENT, neighbours) > jump_px] = NOWHERE

@@ -1,6 +1,7 @@
 """The task of keeping to a lane: where an episode starts, what a step is worth and what ends it."""
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -8,10 +9,10 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from sim.renderers import RENDERERS
-from sim.scenario import ScenarioError, load_scenario
+from sim.scenario import Scenario, expect, load_scenario, read_options
 from sim.scene import HELD_IN, HELD_OUT, draw_road, draw_scene
-from sim.spec import CONTROL_PERIOD_S, CameraSpec
-from sim.vehicles import load_vehicle
+from sim.spec import CONTROL_PERIOD_S
+from sim.vehicles import VEHICLES, load_vehicle
 from sim.world import World
 
 ROADS = {"fixed": None, "held_in": HELD_IN, "held_out": HELD_OUT}
@@ -23,6 +24,32 @@ ROOM_M = 6.0  # between a start and what stands on the road, at full size; thing
 STUCK_S, STUCK_M = 5.0, 0.25  # who comes less far in that time, at full size, is stuck
 
 
+@dataclass(frozen=True)
+class TaskOptions:
+    """How to drive in a scenario, see `sim.lane_following.LaneFollowing`; ScenarioError for what there is not."""
+
+    scenario: str = "paper"
+    roads: str = "fixed"
+    road_seed: int = 0
+    vehicle: str = "city_car"
+    renderer: str = "planar"
+    image_size: tuple[int, int] | None = None  # height, width in pixels
+    grayscale: bool = False
+    random_start: bool = False
+
+    def __post_init__(self) -> None:
+        for option, table in (("roads", ROADS), ("vehicle", VEHICLES), ("renderer", RENDERERS)):
+            name = getattr(self, option)
+            expect(name in table, option, name, f"one of {', '.join(table)}")
+        expect(self.road_seed >= 0, "road_seed", self.road_seed, "0 or more")
+        expect(min(self.image_size or (1,)) >= 1, "image_size", self.image_size, "(height, width) in pixels, from 1")
+
+
+OPTIONS = [field.name for field in fields(TaskOptions)]
+SCENARIO_OPTIONS = [field.name for field in fields(Scenario)]
+START_OPTIONS = ("distance_m", "lateral_offset_m", "heading_error_rad")
+
+
 class LaneTask:
     """One car's episodes, one after another; the environments are this for one car and for many.
 
@@ -31,31 +58,26 @@ class LaneTask:
     `sim.lane_following.LaneFollowing`.
     """
 
-    def __init__(
-        self,
-        scenario: str = "paper",
-        road_seed: int = 0,
-        roads: str = "fixed",
-        vehicle: str = "city_car",
-        renderer: str = "planar",
-        image_size: tuple[int, int] | None = None,
-        grayscale: bool = False,
-        random_start: bool = False,
-        window: bool = False,
-        **changes: Any,
-    ) -> None:
-        for option, name, table in (("roads", roads, ROADS), ("renderer", renderer, RENDERERS)):
-            if name not in table:
-                raise ScenarioError(f"{option} is {name!r}; expected one of {', '.join(table)}")
-        self.scenario = load_scenario(scenario, **changes)
-        self.roads, self.grayscale, self.random_start = ROADS[roads], grayscale, random_start
-        self.vehicle = load_vehicle(vehicle)
-        if image_size is not None:
-            self.vehicle = replace(self.vehicle, camera=_sized(self.vehicle.camera, *image_size))
+    def __init__(self, window: bool = False, **options: Any) -> None:
+        own = {name: options.pop(name) for name in OPTIONS if name in options}
+        for name in options:
+            expect(name in SCENARIO_OPTIONS, "option", name, f"one of {', '.join((*OPTIONS, *SCENARIO_OPTIONS))}")
+        self.options = read_options(TaskOptions, own)
+        self.scenario = load_scenario(self.options.scenario, **options)
+        self.roads = ROADS[self.options.roads]
+        self.vehicle = load_vehicle(self.options.vehicle)
+        if self.options.image_size:
+            height_px, width_px = self.options.image_size
+            camera = replace(self.vehicle.camera, height_px=height_px, width_px=width_px)
+            self.vehicle = replace(self.vehicle, camera=camera)
         self.unit_m = self.vehicle.scale
+        least_m = self.vehicle.track_m / self.unit_m
+        lane_m = self.scenario.lane_width_m
+        expect(lane_m[0] > least_m, "lane_width_m", lane_m, f"more than between the car's wheels, {least_m:.2f} m")
+        road_seed = self.options.road_seed
         self.road = draw_road(self.scenario, self.vehicle, road_seed)
         scene = draw_scene(self.scenario, self.vehicle, self.road, np.random.default_rng(road_seed))
-        self.world = World(scene, renderer, window)
+        self.world = World(scene, self.options.renderer, window)
 
     @property
     def action_space(self) -> Box:
@@ -66,16 +88,19 @@ class LaneTask:
     def observation_space(self) -> Dict:
         """`image` uint8 (h, w, 3 or 1) and `state` float32 (4,)."""
         camera, top, lock = self.vehicle.camera, self.vehicle.top_speed_mps, self.vehicle.max_steering_rad
-        shape = (camera.height_px, camera.width_px, 1 if self.grayscale else 3)
+        shape = (camera.height_px, camera.width_px, 1 if self.options.grayscale else 3)
         high = np.array([2 * top, 2 * lock, 1, 1], np.float32)
         return Dict(image=Box(0, 255, shape, np.uint8), state=Box(-high, high))
 
     def reset(self, rng: np.random.Generator, options: dict[str, Any] | None) -> None:
-        """Draw the episode's scene and stand the car at its start."""
+        """Draw the episode's scene and stand the car at its start, or where options (START_OPTIONS) say."""
+        for name, value in (options or {}).items():
+            expect(name in START_OPTIONS, "reset option", name, f"one of {', '.join(START_OPTIONS)}")
+            expect(isinstance(value, int | float | np.number) and math.isfinite(value), name, value, "a finite number")
         if self.roads is not None:
             self.road = draw_road(self.scenario, self.vehicle, int(rng.integers(self.roads.start, self.roads.stop)))
         self.world.load(draw_scene(self.scenario, self.vehicle, self.road, rng))
-        if self.random_start or options:
+        if self.options.random_start or options:
             self._place(rng, options or {})
         length_m, top_mps = self.road.length_m, self.vehicle.top_speed_mps
         self._time_limit_steps = round(2 * length_m / top_mps / CONTROL_PERIOD_S)
@@ -83,16 +108,17 @@ class LaneTask:
         self.disengagement: str | None = None
 
     def _place(self, rng: np.random.Generator, options: dict[str, Any]) -> None:
-        """Stand the car where it is asked for, or anywhere that is not lost before it has begun."""
-        start = {**self._draw_start(rng), **options} if self.random_start else options
-        while self.random_start and "distance_m" not in options and self._blocked(start["distance_m"]):
-            start["distance_m"] = self._draw_start(rng)["distance_m"]
-        self.world.place(**start)
+        """Stand the car where it is asked for, the rest at random if so, but if possible not lost from the start."""
+        for _ in range(100 if self.options.random_start else 1):
+            start = {**self._draw_start(rng), **options} if self.options.random_start else options
+            self.world.place(**start)
+            if not self.world.disengagement and not self._blocked():
+                return
 
-    def _blocked(self, distance_m: float) -> bool:
-        """True when something stands so near ahead or behind that a start there would be a collision."""
+    def _blocked(self) -> bool:
+        """True when something stands so near ahead or behind that a start here would be a collision."""
         standing = [o.distance_m for o in self.world.scene.obstacles if not o.speed_mps]
-        return any(abs(at_m - distance_m) < ROOM_M * self.unit_m for at_m in standing)
+        return any(abs(at_m - self.world.track.distance_m) < ROOM_M * self.unit_m for at_m in standing)
 
     def _draw_start(self, rng: np.random.Generator) -> dict[str, float]:
         return {
@@ -120,7 +146,7 @@ class LaneTask:
 
     def capture(self, out: np.ndarray | None = None) -> np.ndarray:
         """Take the camera's next frame as the observation space says, into `out` if given."""
-        if not self.grayscale:
+        if not self.options.grayscale:
             self.frame = self.world.capture(out)
             return self.frame
         self.frame = self.world.capture()
@@ -156,9 +182,3 @@ class LaneTask:
     def close(self) -> None:
         """Free the world; closing twice is harmless."""
         self.world.close()
-
-
-def _sized(camera: CameraSpec, height_px: int, width_px: int) -> CameraSpec:
-    if height_px < 1 or width_px < 1:
-        raise ScenarioError(f"image_size is {(height_px, width_px)}; expected (height, width) in pixels, from 1")
-    return replace(camera, height_px=height_px, width_px=width_px)

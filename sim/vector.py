@@ -1,5 +1,6 @@
 """Many cars in one process, as a Gymnasium vector environment."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sim.scenario import ScenarioError
+from sim.scenario import expect
 from sim.spec import CONTROL_PERIOD_S
 from sim.task import MEASURES, LaneTask
 
@@ -27,8 +28,8 @@ class LaneFollowingVec(VectorEnv):
     }
 
     def __init__(self, num_envs: int = 1, render_mode: str | None = None, **options: Any) -> None:
-        if num_envs < 1:
-            raise ScenarioError(f"num_envs is {num_envs}; expected 1 or more")
+        expect(num_envs >= 1, "num_envs", num_envs, "1 or more")
+        expect(render_mode in (None, "rgb_array"), "render_mode", render_mode, "rgb_array or None")
         self.num_envs, self.render_mode = num_envs, render_mode
         self.tasks = [LaneTask(**options) for _ in range(num_envs)]
         self.single_action_space = self.tasks[0].action_space
@@ -46,15 +47,24 @@ class LaneFollowingVec(VectorEnv):
 
         options["reset_mask"], (num_envs,) bool, resets only some of them; the others stay where they are.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        seeds = self._seeds(seed)
         options = dict(options or {})
         begun = options.pop("reset_mask", np.ones(self.num_envs, bool))
-        for i in np.flatnonzero(begun):
+        for i in np.flatnonzero(begun).tolist():
             if seeds[i] is not None:
                 self._rngs[i], _ = np_random(seeds[i])
-            self.tasks[i].reset(self._rngs[i], options)
+            self._begin(i, options)
         self._over[begun] = False
-        return self._observe(begun), self._infos()
+        return self._observation(), self._infos()
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        """One for each car."""
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + i for i in range(self.num_envs)]
+        expect(len(seed) == self.num_envs, "seed", seed, f"a number or {self.num_envs} of them")
+        return [one if one is None else int(one) for one in seed]
 
     def step(
         self, actions: np.ndarray
@@ -64,16 +74,19 @@ class LaneFollowingVec(VectorEnv):
         terminations, truncations = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         for i, (task, action) in enumerate(zip(self.tasks, actions, strict=True)):
             if self._over[i]:
-                task.reset(self._rngs[i], None)
+                self._begin(i, None)
             else:
                 rewards[i], terminations[i], truncations[i] = task.step(action)
+                task.capture(self._images[i])  # at once: what the step has touched is still in the processor's cache
         self._over = terminations | truncations
-        return self._observe(np.ones(self.num_envs, bool)), rewards, terminations, truncations, self._infos()
+        return self._observation(), rewards, terminations, truncations, self._infos()
 
-    def _observe(self, moved: np.ndarray) -> dict[str, np.ndarray]:
-        """Take the next frame of the cars that moved, drawn straight into the batch; the others' stays."""
-        for i in np.flatnonzero(moved):
-            self.tasks[i].capture(self._images[i])
+    def _begin(self, i: int, options: dict[str, Any] | None) -> None:
+        self.tasks[i].reset(self._rngs[i], options)
+        self.tasks[i].capture(self._images[i])
+
+    def _observation(self) -> dict[str, np.ndarray]:
+        """What every car saw last; the frames were drawn straight into the batch."""
         return {"image": self._images.copy(), "state": np.array([task.state for task in self.tasks], np.float32)}
 
     def _infos(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import math
 import os
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -40,14 +42,21 @@ class World:
 
     def __init__(self, scene: Scene, renderer: str = "planar", window: bool = False) -> None:
         self._renderer, self._window = renderer, window
-        if window and not os.environ.get("DISPLAY"):
-            raise WindowError("PyBullet's window needs a screen, but DISPLAY is not set")  # it would end the process
+        if window and not _has_screen():
+            raise WindowError("PyBullet's window needs a screen, but DISPLAY names none")  # it would end the process
         self.client = pybullet.connect(pybullet.GUI if window else pybullet.DIRECT)
-        lay_ground(self.client)
+        ground = lay_ground(self.client)
+        if window:
+            self._tidy_window(ground)
         self.car = Car(self.client, scene.vehicle)
         self.traffic = Traffic(self.client)
         self._furnish(scene)
         self.place()
+
+    def _tidy_window(self, ground: int) -> None:
+        """Show neither panels nor the plane's chequers, which would shine through the road."""
+        pybullet.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0, physicsClientId=self.client)
+        pybullet.changeVisualShape(ground, -1, rgbaColor=[0, 0, 0, 0], physicsClientId=self.client)
 
     @property
     def vehicle(self) -> VehicleSpec:
@@ -179,3 +188,11 @@ class World:
         if pybullet.isConnected(self.client):
             self._clear()
             pybullet.disconnect(self.client)
+
+
+def _has_screen() -> bool:
+    """False where X would not find a screen; of a distant one it is not known."""
+    if sys.platform != "linux":
+        return True
+    host, _, number = os.environ.get("DISPLAY", "").rpartition(":")
+    return bool(host) or (number != "" and Path(f"/tmp/.X11-unix/X{number.partition('.')[0]}").exists())

@@ -33,11 +33,13 @@ def patch(strip: Strip, strength: float, rng: np.random.Generator) -> None:
     rows = pavement.rows(columns, rng.uniform(0.1, 0.9, count)).astype(int)
     lengths = np.exp(rng.uniform(math.log(0.6), math.log(9), count)) * unit * strip.along_ppm
     widths = rng.uniform(0.4, 1.8, count) * unit * strip.across_ppm
-    shades = rng.uniform(0.6, 0.85, count)
-    for row, column, length, width, shade in zip(rows, columns, lengths, widths, shades, strict=True):
+    shades = rng.uniform(0.6, 0.85, (count, 1))
+    colours = np.append(shades * MATERIALS[strip.look.pavement].colour, np.full((count, 1), 255), axis=1)
+    for row, column, length, width, colour in zip(
+        rows, columns, lengths, widths, colours.astype(np.uint8), strict=True
+    ):
         weight = np.full((max(round(width), 3), max(round(length), 3)), 0.75 * strength, np.float32)
         weight[[0, -1]] = weight[:, [0, -1]] = strength
-        colour = opaque(*(shade * np.array(MATERIALS[strip.look.pavement].colour)))
         stamp(strip.image, (row, column), weight, colour, pavement.limits(column))
 
 
@@ -46,16 +48,15 @@ def crack(strip: Strip, strength: float, rng: np.random.Generator) -> None:
     pavement, unit = Pavement(strip), strip.road.unit_m
     along, across = round(pavement.length_m / 25), round(pavement.length_m / 9)
     step = 0.4 * unit * strip.along_ppm
-    column = [_walks(rng, along, 40, step, 0.3 * step), _walks(rng, across, 14, 0.0, 0.5 * step)]
-    fraction = [_walks(rng, along, 40, 0.0, 0.02), _walks(rng, across, 14, 0.06, 0.03)]
-    starts = rng.uniform(0, pavement.columns, along + across)
-    sides = np.concatenate([rng.uniform(0.1, 0.9, along), rng.uniform(-0.2, 0.6, across)])
+    columns = _walks(rng, along, 40, step, 0.3 * step), _walks(rng, across, 14, 0.0, 0.5 * step)
+    fractions = _walks(rng, along, 40, 0.0, 0.02), _walks(rng, across, 14, 0.06, 0.03)
+    sides = rng.uniform(0.1, 0.9, (along, 1)), rng.uniform(-0.2, 0.6, (across, 1))
     ground = strip.image[pavement.span]
     lines = []
-    for start, side, x, y in zip(starts, sides, [*column[0], *column[1]], [*fraction[0], *fraction[1]], strict=True):
-        x = np.clip(x + start, 0, pavement.columns - 1)
-        y = pavement.rows(x.astype(int), np.clip(y + side, 0.02, 0.98)) - pavement.span.start
-        lines.append(np.round(np.stack([x, y], axis=1) * 2**SUBPIXEL_BITS).astype(np.int32))
+    for column, fraction, side in zip(columns, fractions, sides, strict=True):
+        x = np.clip(column + rng.uniform(0, pavement.columns, side.shape), 0, pavement.columns - 1)
+        y = pavement.rows(x.astype(int), np.clip(fraction + side, 0.02, 0.98)) - pavement.span.start
+        lines += [*np.rint(np.stack([x, y], axis=2) * 2**SUBPIXEL_BITS).astype(np.int32)]
     canvas = np.zeros_like(ground)
     depth = 55 * strength
     cv2.polylines(canvas, lines, False, (depth, depth, depth, 0), 1, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -68,17 +69,18 @@ def _walks(rng: np.random.Generator, count: int, points: int, drift: float, spre
 
 
 def mark_with_tyres(strip: Strip, strength: float, rng: np.random.Generator) -> None:
-    """Darken the tracks that wheels keep to, and leave some skid marks in them."""
+    """Darken the tracks that wheels keep to, and leave some skid marks in those of a lane."""
     road, unit = strip.road, strip.road.unit_m
     half = 0.22 * unit * strip.across_ppm
-    skids = _skids(strip, rng)
+    skidding, skids = rng.integers(road.lanes), _skids(strip, rng)
     for lane in range(road.lanes):
         middle = strip.rows(lane * (road.left_m + road.right_m))
         for side in (-1, 1):
             row = middle + side * WHEELS_M * unit * strip.across_ppm
             weight = np.clip(0.15 + 0.05 * _wander(strip, rng), 0, 0.4)
             paint(strip.image, row - half, row + half, strength * weight, RUBBER)
-            paint(strip.image, row - half / 2, row + half / 2, strength * skids, RUBBER)
+            if lane == skidding:
+                paint(strip.image, row - half / 2, row + half / 2, strength * skids, RUBBER)
 
 
 def _skids(strip: Strip, rng: np.random.Generator) -> np.ndarray:
@@ -95,4 +97,4 @@ def _skids(strip: Strip, rng: np.random.Generator) -> np.ndarray:
 def _wander(strip: Strip, rng: np.random.Generator) -> np.ndarray:
     """Noise of mean 0 and deviation 1 along the strip, (columns,) float32."""
     row, start = rng.integers(TILE_PX[0]), rng.integers(TILE_PX[1])
-    return noise(1.0)[row, (start + np.arange(strip.image.shape[1])) % TILE_PX[1]]
+    return noise(1.0)[row].take(start + np.arange(strip.image.shape[1]), mode="wrap")

@@ -12,6 +12,7 @@ from sim.look import Look
 from sim.spec import CameraSpec
 
 DIRT = (150, 142, 128)
+SPOTS = 9
 COARSE = 48  # pixels either way that spots are drawn with: they are soft
 EXPOSURE_S = 0.025  # of the slowest shutter
 NEAR = 0.3  # of the way from the horizon to the lowest row; above, the ground hardly moves
@@ -25,11 +26,11 @@ class DirtyLens:
 
     def __init__(self, strength: float, look: Look, camera: CameraSpec, rng: np.random.Generator) -> None:
         shape = (camera.height_px, camera.width_px)
-        y, x = np.mgrid[:COARSE, :COARSE] / COARSE
-        clear = np.ones((COARSE, COARSE))
-        for _ in range(9):
-            away = np.hypot(x - rng.random(), (y - rng.random()) * shape[0] / shape[1]) / rng.uniform(0.03, 0.13)
-            clear *= 1 - rng.uniform(0.35, 0.75) * np.clip(2 * (1 - away), 0, 1)
+        low, high = [[0], [0], [0.03], [0.35]], [[1], [1], [0.13], [0.75]]
+        x, y, radius, density = rng.uniform(low, high, (4, SPOTS)).astype(np.float32)[..., None, None]
+        axis = np.arange(COARSE, dtype=np.float32) / COARSE
+        away = np.sqrt((axis - x) ** 2 + ((axis[:, None] - y) * (shape[0] / shape[1])) ** 2) / radius
+        clear = (1 - density * np.clip(2 * (1 - away), 0, 1)).prod(axis=0)
         self._veil = Veil(strength * (1 - cv2.resize(clear, shape[::-1])), DIRT)
 
     def __call__(self, image: np.ndarray, motion: Motion) -> np.ndarray:

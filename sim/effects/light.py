@@ -15,6 +15,8 @@ TREES = 6
 SHADE = (0.54, 0.52, 0.45, 0)  # what a full shadow takes from each channel: the sky lights it, and the sky is blue
 ROWS_AT_ONCE = 16  # so many of them and their light stay in the cache
 
+Turn = tuple[tuple[float, float], tuple[float, float]]  # the matrix from a silhouette's pixels to a strip's
+
 
 @cache
 def tree(number: int) -> np.ndarray:
@@ -52,37 +54,43 @@ def cast_tree_shadows(strip: Strip, strength: float, rng: np.random.Generator) -
         _cast(inner, shadow, tree(number % TREES), turn, foot, strength)
 
 
-def _lie_down(strip: Strip, away_rad: float, length_m: float, width_m: float) -> np.ndarray:
-    """What turns and stretches a silhouette into a shadow so long and wide in a direction of the road's, (2, 2)."""
-    cos, sin = math.cos(away_rad), math.sin(away_rad)
+def _lie_down(strip: Strip, away_rad: float, length_m: float, width_m: float) -> Turn:
+    """What turns and stretches a silhouette into a shadow so long and wide in a direction of the road's."""
     along, across = length_m / TREE_PX[1], width_m / TREE_PX[0]
-    turn = np.array([[along * cos, -across * sin], [-along * sin, -across * cos]])  # from pixels to metres right, down
-    return turn * [[strip.along_ppm], [strip.across_ppm]]
+    cos, sin = math.cos(away_rad), math.sin(away_rad)
+    right_px, down_px = strip.along_ppm, strip.across_ppm
+    return (along * cos * right_px, -across * sin * right_px), (-along * sin * down_px, -across * cos * down_px)
 
 
 def _cast(
     image: np.ndarray,
     shadow: np.ndarray,
     silhouette: np.ndarray,
-    turn: np.ndarray,
+    turn: Turn,
     foot: tuple[float, float],
     strength: float,
 ) -> None:
     """Darken the image under a silhouette laid down from foot (column, row) by what it adds to the shadow (h, w)."""
     height, width = silhouette.shape
-    shift = np.array(foot) - turn @ [0, height / 2]
-    corners = turn @ np.array([[0, width, width, 0], [0, 0, height, height]]) + shift[:, None]
-    low = np.maximum(np.floor(corners.min(axis=1)).astype(int), 0)
-    high = np.minimum(np.ceil(corners.max(axis=1)).astype(int), shadow.shape[::-1])
-    if (low >= high).any():
+    (a, b), (c, d) = turn
+    x, y = foot[0] - b * height / 2, foot[1] - d * height / 2  # of its upper left corner
+    left, right = _span(x, a * width, b * height, shadow.shape[1])
+    top, bottom = _span(y, c * width, d * height, shadow.shape[0])
+    if left >= right or top >= bottom:
         return
-    here = slice(low[1], high[1]), slice(low[0], high[0])
-    matrix = np.column_stack([turn, shift - low])
-    cast = cv2.warpAffine(silhouette, matrix, (high - low).tolist(), flags=cv2.INTER_NEAREST)  # it is soft already
+    here = slice(top, bottom), slice(left, right)
+    matrix, size = np.array([(a, b, x - left), (c, d, y - top)]), (right - left, bottom - top)
+    cast = cv2.warpAffine(silhouette, matrix, size, flags=cv2.INTER_NEAREST)  # it is soft already
     added = cv2.subtract(cast, shadow[here])  # where two shadows meet it is no darker than in one
     shadow[here] += added
     light = cv2.merge([cv2.convertScaleAbs(added, alpha=-strength * taken, beta=255) for taken in SHADE])
     cv2.multiply(image[here], light, dst=image[here], scale=1 / 255)
+
+
+def _span(corner: float, one: float, other: float, size: int) -> tuple[int, int]:
+    """The first pixel, of so many, of what reaches from a corner by one side and by the other, and that after it."""
+    first, last = corner + min(one, 0) + min(other, 0), corner + max(one, 0) + max(other, 0)
+    return max(math.floor(first), 0), min(math.ceil(last), size)
 
 
 def tint(strip: Strip, strength: float, rng: np.random.Generator) -> None:

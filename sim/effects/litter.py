@@ -1,5 +1,7 @@
 """What lies on a road: water and leaves."""
 
+import math
+
 import numpy as np
 
 from sim.effects.stamps import Pavement, opaque, sized_blob, stamp
@@ -7,7 +9,9 @@ from sim.materials import MATERIALS
 from sim.strip import Strip
 
 SKY_IN_WATER = opaque(186, 202, 216)
-LEAVES = np.array([(150, 104, 44), (122, 84, 40), (170, 132, 54), (96, 74, 44), (134, 62, 36)], np.float32)
+LEAVES = np.stack(
+    [opaque(150, 104, 44), opaque(122, 84, 40), opaque(170, 132, 54), opaque(96, 74, 44), opaque(134, 62, 36)]
+)
 
 
 def pour_puddles(strip: Strip, strength: float, rng: np.random.Generator) -> None:
@@ -26,12 +30,10 @@ def pour_puddles(strip: Strip, strength: float, rng: np.random.Generator) -> Non
 
 
 def drop_leaves(strip: Strip, strength: float, rng: np.random.Generator) -> None:
-    """Strew autumn leaves over the pavement, most of them along its edges."""
+    """Strew autumn leaves over the pavement, the more the stronger, most of them along its edges."""
     pavement = Pavement(strip)
-    count = round(30 * pavement.length_m)
+    count = round(20 * strength * pavement.length_m)
     columns = rng.integers(pavement.columns, size=count)
-    rows = pavement.rows(columns, rng.beta(0.35, 0.35, count)).astype(int)
-    rows = np.minimum(rows, len(strip.image) - 1)
-    weight = strength * rng.uniform(0.4, 1.0, (count, 1))
-    ground = strip.image[rows, columns, :3]
-    strip.image[rows, columns, :3] = ground + weight * (LEAVES[rng.integers(len(LEAVES), size=count)] - ground)
+    across = np.sin(rng.uniform(0, math.pi / 2, count)) ** 2
+    rows = np.minimum(pavement.rows(columns, across).astype(int), len(strip.image) - 1)
+    strip.image[rows, columns] = LEAVES[rng.integers(len(LEAVES), size=count)]

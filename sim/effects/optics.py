@@ -21,9 +21,9 @@ class Veil:
 
     def __init__(self, weight: np.ndarray, colour: tuple[float, float, float]) -> None:
         """weight: (h, w) in [0, 1]."""
-        weight = np.clip(weight, 0, 1)[..., None]
-        self._kept = np.repeat(np.round(255 * (1 - weight)), 3, axis=-1).astype(np.uint8)
-        self._added = np.round(weight * np.array(colour)).astype(np.uint8)
+        weight = np.clip(weight, 0, 1).astype(np.float32)
+        self._kept = cv2.merge([cv2.convertScaleAbs(weight, alpha=-255, beta=255)] * 3)
+        self._added = cv2.merge([cv2.convertScaleAbs(weight, alpha=channel) for channel in colour])
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Veil the image (h, w, 3) uint8 in place and return it."""

@@ -1,6 +1,7 @@
 """What the camera's sensor makes of the light: exposure, white balance, flicker, noise."""
 
 import math
+from functools import cache
 
 import cv2
 import numpy as np
@@ -61,11 +62,8 @@ class Noise:
 
     def __init__(self, strength: float, look: Look, camera: CameraSpec, rng: np.random.Generator) -> None:
         self._shape = camera.height_px, camera.width_px
-        sheet_px = (camera.height_px + SPARE_PX, camera.width_px + SPARE_PX)
-        grey = rng.standard_normal((*sheet_px, 1), dtype=np.float32)
-        colour = rng.standard_normal((*sheet_px, 3), dtype=np.float32)
-        sheet = FLAT + strength * (8 * grey + 5 * colour)
-        self._sheet = np.clip(np.round(sheet), 0, 255).astype(np.uint8)
+        sheet = _grain(camera.height_px + SPARE_PX, camera.width_px + SPARE_PX)
+        self._sheet = np.clip(FLAT + 0.5 + strength * sheet, 0, 255).astype(np.uint8)
         self._corners = rng.integers(SPARE_PX + 1, size=(251, 2)).tolist()
 
     def __call__(self, image: np.ndarray, motion: Motion) -> np.ndarray:
@@ -73,3 +71,11 @@ class Noise:
         row, column = self._corners[motion.frame % len(self._corners)]
         grain = self._sheet[row : row + self._shape[0], column : column + self._shape[1]]
         return cv2.addWeighted(image, 1, grain, 1, -FLAT, dst=image)
+
+
+@cache
+def _grain(height: int, width: int) -> np.ndarray:
+    """A sheet of grain, most of it grey, (h, w, 3) float32; the same for all, who sees which pieces is by chance."""
+    rng = np.random.default_rng(0)
+    grey, colour = (rng.standard_normal((height, width, channels), dtype=np.float32) for channels in (1, 3))
+    return 8 * grey + 5 * colour

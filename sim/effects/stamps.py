@@ -6,6 +6,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from sim.markings import blend
 from sim.materials import TILE_PX, noise
 from sim.strip import Strip
 
@@ -19,8 +20,7 @@ class Pavement:
     def __init__(self, strip: Strip) -> None:
         self.columns = strip.image.shape[1]
         self.length_m = self.columns / strip.along_ppm / strip.road.unit_m  # at full size
-        right, left = strip.road.pavement
-        self._top, self._bottom = strip.rows(left), strip.rows(right)
+        self._bottom, self._top = strip.pavement
 
     def rows(self, columns: np.ndarray, across: np.ndarray) -> np.ndarray:
         """The row at a fraction across the pavement in each column, float."""
@@ -49,9 +49,7 @@ def stamp(
     first, last = max(top, limits[0]), min(top + height, limits[1])
     start, stop = max(left, 0), min(left + width, image.shape[1])
     if first < last and start < stop:
-        ground = image[first:last, start:stop]
-        part = weight[first - top : last - top, start - left : stop - left]
-        ground[:] = cv2.blendLinear(np.full_like(ground, colour), ground, part, 1 - part)
+        blend(image[first:last, start:stop], weight[first - top : last - top, start - left : stop - left], colour)
 
 
 @cache

@@ -42,9 +42,8 @@ class PlanarRenderer:
         column, row = (x - surface.origin_m[0]) / surface.cell_m, (y - surface.origin_m[1]) / surface.cell_m
         columns, rows = np.array([[cos, -sin, column], [sin, cos, row]], np.float32) @ self._cells
         columns, rows = columns.reshape(self._shape), rows.reshape(self._shape)
-        along, across = (
-            cv2.remap(at, columns, rows, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for at in surface.grid
-        )
+        grid = surface.columns_from(column, row), surface.grid[1]
+        along, across = (cv2.remap(at, columns, rows, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE) for at in grid)
         ground = cv2.remap(
             surface.strip.image, along, across, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, self._beyond
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim.road import STEP_M, Road
-from sim.routes import LEAD_M, TAIL_M, TRANSITION_M, make_road
+from sim.routes import LEAD_M, TAIL_M, TRANSITION_M, RouteError, make_road
 from sim.spec import LaneSpec
 
 road_of = cache(make_road)
@@ -124,7 +124,7 @@ def test_circuits_are_driven_either_way_round_and_bend_both_ways():
 
 
 def test_a_lap_that_is_too_short_for_its_bends_is_an_error():
-    with pytest.raises(ValueError, match=r"a lap of 100 m: found no room for its bends, expected at least 166 m"):
+    with pytest.raises(RouteError, match=r"length_m is 100; expected at least 166: a lap has no room"):
         make_road(0, 100.0, "circuit")
 
 

@@ -89,6 +89,18 @@ def test_the_pavement_ends_half_a_metre_beyond_the_edge_lines():
     assert left_m.max() == pytest.approx(5.0, abs=0.03)
 
 
+def test_the_verge_keeps_to_an_edge_that_wanders():
+    road = straight(200.0)
+    half_m = 1.5 + 0.8 * np.sin(np.arange(len(road.xy_m)) / 40)
+    strip = draw_strip(replace(road, left_m=half_m, right_m=half_m), Look(**BARE))
+    green = strip.image[..., 1].astype(int) - strip.image[..., 2] > 12
+    columns = np.arange(4, strip.image.shape[1] - 4)
+    edge_m = np.interp((columns + 0.5) / strip.along_ppm, np.arange(len(half_m)) * road.step_m, half_m) + 0.5
+    paved_m = (~green[:, columns]).sum(axis=0) / strip.across_ppm
+    assert paved_m == pytest.approx(2 * edge_m, abs=0.06)
+    assert strip.half_m - (~green[:, columns]).argmax(axis=0) / strip.across_ppm == pytest.approx(edge_m, abs=0.06)
+
+
 def test_a_kerb_stands_on_30_cm_beside_the_pavement_in_blocks_of_a_metre():
     strip = draw_strip(straight(60.0), Look(verge="kerb", seed=0))
     rows = {edge: round((strip.half_m - edge) * strip.across_ppm) for edge in (2.0, 2.3)}

@@ -33,22 +33,22 @@ def looked_up(surface: Surface, x_m: float, y_m: float) -> tuple[float, float]:
 @pytest.mark.parametrize("name", SURFACES)
 @settings(max_examples=60)
 @given(part=st.floats(0.02, 0.98), left=st.floats(-6, 6))
-def test_a_place_beside_the_road_is_found_to_a_centimetre_across_it(name, part, left):
+def test_a_place_beside_the_road_is_found_to_a_centimetre(name, part, left):
     surface = SURFACES[name]
     road, unit = surface.road, surface.road.unit_m
     distance_m = part * road.length_m
     x, y, _ = road.pose(distance_m, left * unit)
     along_m, left_m = looked_up(surface, x, y)
     assert left_m == pytest.approx(left * unit, abs=0.01 * unit)
-    assert along_m == pytest.approx(distance_m + road.lead_m, abs=0.3 * unit)
+    assert along_m == pytest.approx(distance_m + road.lead_m, abs=0.01 * unit)
 
 
 def test_on_a_circle_a_places_distance_from_the_centre_is_its_offset():
     surface = SURFACES["bend"]
     for radius_m in (12.0, 18.5, 20.0, 26.0):
         along_m, left_m = looked_up(surface, radius_m * math.sin(0.7), -radius_m * math.cos(0.7))
-        assert left_m == pytest.approx(20.0 - radius_m, abs=0.03)
-        assert along_m - surface.road.lead_m == pytest.approx(0.7 * 20.0, abs=0.1)
+        assert left_m == pytest.approx(20.0 - radius_m, abs=0.01)
+        assert along_m - surface.road.lead_m == pytest.approx(0.7 * 20.0, abs=0.01)
 
 
 def test_beyond_the_strip_there_is_nothing():

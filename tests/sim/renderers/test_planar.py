@@ -12,9 +12,9 @@ from sim.look import Look
 from sim.renderers.planar import PlanarRenderer, sky
 from sim.spec import CameraSpec
 from sim.strip import Strip
-from sim.surface import Surface
+from sim.surface import Surface, draw_surface
 from tests.sim.renderers.pinhole import project
-from tests.sim.scenes import straight
+from tests.sim.scenes import ring, straight
 
 GRASS = (92, 122, 58)
 PIXELS_PER_M, CELL_M = 10.0, 0.5
@@ -85,3 +85,13 @@ def test_a_mark_on_the_ground_appears_where_the_equations_say(pose, ahead_m, lef
 def test_beyond_the_surface_is_grass():
     picture = PlanarRenderer(meadow(), CAMERA).render((500.0, 0.0, 0.0))
     assert np.array_equal(picture[40], np.full((64, 3), GRASS))
+
+
+def test_a_lap_ends_where_the_next_begins_without_a_seam():
+    """Dashes between lanes: before the start, through it and after it the same picture to within a dash's shift."""
+    surface = draw_surface(ring(30.0), Look())
+    road, sharp = surface.road, []
+    for before_m in (60.0, 10.0, 5.0, 2.0):
+        picture = PlanarRenderer(surface, CAMERA).render(road.pose(road.length_m - before_m)).astype(float)
+        sharp.append(np.abs(np.diff(picture[19:], axis=0)).mean())
+    assert max(sharp) < 1.1 * sharp[0]
