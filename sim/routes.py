@@ -194,9 +194,7 @@ def _draw_circuit(rng: np.random.Generator, length_m: float, lane: LaneSpec) -> 
             line = _lap(Bends(*(column[i] for column in bends)), length_m)
             if not _laps_itself(line, lane):
                 return line
-    raise RouteError(
-        f"length_m is {length_m:g}; expected at least {needed_m:.0f}, as the lap has no room for its bends"
-    )
+    raise RouteError(f"length_m is {length_m:g}; expected at least {needed_m:.0f}: a lap has no room for its bends")
 
 
 def _draw_polygons(rng: np.random.Generator, most: float) -> np.ndarray:
