@@ -30,7 +30,7 @@ class Camera:
 
     def reset(self) -> None:
         """Forget all frames: the next is the first of an episode."""
-        self._delay = FrameDelay(self.scene.dynamics, np.random.default_rng([self.scene.look.seed, 3]))
+        self._delay = FrameDelay(self.scene.dynamics)
 
     def capture(self, motion: Motion, solids: Sequence[Solid] = (), out: np.ndarray | None = None) -> np.ndarray:
         """Take the next frame, (height, width, 3) uint8 RGB, into `out` if given."""

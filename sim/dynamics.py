@@ -20,6 +20,7 @@ class Dynamics:
     actuation_delay: int = 0  # control periods until a command is obeyed
     frame_delay: int = 0  # control periods until a frame is seen
     frame_drop: float = 0.0  # probability that a frame is lost, and the one before it seen again
+    seed: int = 0  # of which frames are lost
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def draw_dynamics(
     """Draw one car: the vehicle with another mass, grip and camera, and how it obeys; all evenly within the range."""
     mass, friction, offset, height, pitch, yaw, fov = rng.uniform(-1, 1, 7).tolist()
     lag, drop = rng.uniform(0, 1, 2).tolist()
-    late_commands, late_frames = rng.integers([within.actuation_delay + 1, within.frame_delay + 1]).tolist()
+    delays = within.actuation_delay + 1, within.frame_delay + 1
+    late_commands, late_frames, seed = rng.integers([*delays, 2**31]).tolist()
     camera = replace(
         vehicle.camera,
         height_m=vehicle.camera.height_m * (1 + within.camera_height * height),
@@ -65,6 +67,7 @@ def draw_dynamics(
         actuation_delay=late_commands,
         frame_delay=late_frames,
         frame_drop=within.frame_drop * drop,
+        seed=seed if within.frame_drop else 0,  # else it would be another car in every episode
     )
     return drawn, dynamics
 
@@ -123,8 +126,8 @@ class Actuation:
 class FrameDelay:
     """Between camera and driver: frames that come late, and some never."""
 
-    def __init__(self, dynamics: Dynamics, rng: np.random.Generator) -> None:
-        self._drop, self._rng = dynamics.frame_drop, rng
+    def __init__(self, dynamics: Dynamics) -> None:
+        self._drop, self._rng = dynamics.frame_drop, np.random.default_rng(dynamics.seed)
         self._frames: deque[np.ndarray] = deque(maxlen=dynamics.frame_delay + 1)
         self._perfect = dynamics.frame_delay == 0 and dynamics.frame_drop == 0
         self._seen: np.ndarray | None = None

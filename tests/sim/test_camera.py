@@ -56,7 +56,7 @@ def numbered(monkeypatch):
     monkeypatch.setitem(CAMERA_EFFECTS, "noise", "tests.sim.test_camera:Number")
 
     def seen(seed: int = 0, **dynamics) -> list[int]:
-        eye = camera(Look(seed=seed, camera={"noise": 1.0}), Dynamics(**dynamics))
+        eye = camera(Look(camera={"noise": 1.0}), Dynamics(seed=seed, **dynamics))
         return [int(eye.capture(HERE._replace(frame=frame))[0, 0, 0]) for frame in range(60)]
 
     return seen
@@ -119,7 +119,7 @@ def test_a_dropped_frame_shows_the_one_before_it_again(numbered, delay):
     assert lost / (20 * 59) == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 20 / 59))
 
 
-def test_which_frames_are_lost_depends_on_the_looks_seed_only(numbered):
+def test_which_frames_are_lost_depends_on_the_dynamics_seed_only(numbered):
     assert numbered(3, frame_drop=0.5) == numbered(3, frame_drop=0.5)
     assert numbered(3, frame_drop=0.5) != numbered(4, frame_drop=0.5)
 
