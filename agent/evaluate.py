@@ -101,11 +101,10 @@ def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Trainin
     while not over:
         obs, _, terminated, truncated, info = env.step(policy(obs))
         steps += 1
-        if terminated:
-            disengagements += 1
-            obs, info = env.reset(options={"distance_m": info["distance_m"]})
-        attempts += truncated
+        disengagements, attempts = disengagements + terminated, attempts + truncated
         over = info["finished"] or attempts == 3
+        if terminated and not over:
+            obs, info = env.reset(options={"distance_m": info["distance_m"]})
     seconds = steps / env.metadata["render_fps"]
     distance = float(info["distance_m"])
     return Row(name, distance, disengagements, distance / seconds, training)

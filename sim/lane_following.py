@@ -6,8 +6,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from sim.options import expect
 from sim.road import Road
-from sim.scenario import expect
 from sim.spec import CONTROL_PERIOD_S
 from sim.task import LaneTask
 from sim.window import Window
@@ -31,7 +31,7 @@ class LaneFollowing(gymnasium.Env):
     sim.renderers.RENDERERS; image_size: (height, width) instead of the vehicle's own; grayscale: one channel;
     random_start: anywhere along the road, off the centre and askew; render_mode: "rgb_array" (camera, chase view
     and map), "human" (the same in a window), "bullet" (PyBullet's own window).
-    Raises ScenarioError or VehicleError, in one line, for an unknown name or an impossible value, and WindowError
+    Raises ScenarioError, VehicleError, RouteError or TrackError, in one line, for what there is not, and WindowError
     where there is no screen for a window.
     """
 

@@ -8,7 +8,6 @@ import numpy as np
 
 LINE_WIDTH_M = 0.15
 PAINTS = {"white": (226, 226, 220), "yellow": (214, 170, 60)}
-PAINT = PAINTS["white"]
 CHUNK_PX = 1024  # columns painted at once where a line wanders across the strip
 
 

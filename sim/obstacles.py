@@ -85,8 +85,8 @@ def draw_obstacles(
 ) -> tuple[Obstacle, ...]:
     """Draw things for a road, so many of each kind per 250 m of the route, as far as there is room for them.
 
-    What stands leaves a car of that width, with a quarter of a metre either side, a way within its lane. Vehicles
-    ahead start before all that stands and share one speed, so that they never meet.
+    What stands leaves the car, or the vehicle ahead if that is wider, a way within its lane with a quarter of a metre
+    either side. Vehicles ahead start before all that stands and share one speed: they never meet each other.
     KeyError for a kind that KINDS does not have.
     """
     unit = road.unit_m
@@ -100,7 +100,8 @@ def draw_obstacles(
     along = _spread(len(standing), front_m + gap_m if driving else first_m, road.length_m, gap_m, rng)
     leads = [_draw_lead(name, at_m, road, lead_speed_mps, rng) for name, at_m in zip(driving, ahead, strict=False)]
     mixed = rng.permutation(standing).tolist()
-    others = [_draw_standing(name, at_m, road, vehicle_width_m, rng) for name, at_m in zip(mixed, along, strict=False)]
+    widest_m = max([vehicle_width_m, *(lead.width_m for lead in leads)])
+    others = [_draw_standing(name, at_m, road, widest_m, rng) for name, at_m in zip(mixed, along, strict=False)]
     return (*leads, *others)
 
 

@@ -20,6 +20,7 @@ TRANSITION_M = 8.0  # from one curvature to the next
 STRAIGHT_M = 25.0  # is the longest straight of an open route, its transitions included
 WIDEST = 5.0  # times the smallest radius
 CHECK_M = 2.0  # between two places that are held against the rest of the road
+MOST_FAILURES = 1000  # to lay a piece of an open road; of 2 km with bends of 14 m a few dozen are usual
 MOST_CORNERS = 14  # of a circuit
 BATCH, BATCHES = 64, 32  # polygons are drawn at once, so many times at most; one in fifty is a lap that bends both ways
 ROOM = 1.3  # times the length of a lap of the tightest bends and no straights is the shortest lap
@@ -60,7 +61,8 @@ def make_road(
     """Draw a road that never meets itself; the same seed gives the same road bit for bit.
 
     length_m and lane are as at full size; the road is `unit_m` times as large. topology: a name in ROUTES,
-    KeyError for another. RouteError if a circuit's lap is too short for its bends.
+    KeyError for another. RouteError if a circuit's lap is too short for its bends, or an open road's bends leave it no
+    way on.
     """
     closed = topology == "circuit"
     line = ROUTES[topology](np.random.default_rng(seed), length_m, lane)
@@ -85,11 +87,13 @@ def _draw_open(rng: np.random.Generator, length_m: float, lane: LaneSpec) -> Lin
     """Grow a road bend by bend; where it would meet itself, the last bends are drawn anew."""
     points = math.ceil((LEAD_M + length_m + TAIL_M) / STEP_M) + 1
     pieces = [START, _extend(START, [0.0, LEAD_M + RUN_UP_M], [0.0, 0.0])]
-    failures = most = 0
+    failures = most = total = 0
     while sum(len(piece.xy_m) for piece in pieces) < points:
         piece = _extend(pieces[-1], *_draw_bend(rng, pieces[-1].curvature_1pm[-1], lane))
         if _meets(pieces, piece, lane):
-            failures += 1
+            failures, total = failures + 1, total + 1
+            if total > MOST_FAILURES:
+                raise RouteError(f"length_m is {length_m:g}; found no room for a road of such tight bends")
             del pieces[max(len(pieces) - failures // 3, 2) :]
         else:
             pieces.append(piece)

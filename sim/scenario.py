@@ -3,26 +3,16 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from inspect import signature
-from typing import TypeVar
-
-import msgspec
-import numpy as np
 
 from sim.dynamics import DynamicsRange
 from sim.effects import CAMERA_EFFECTS, SURFACE_EFFECTS
 from sim.markings import LINES, PAINTS
 from sim.materials import MATERIALS, VERGES
 from sim.obstacles import KINDS
+from sim.options import expect, read_options
 from sim.routes import ROUTES
 
 EFFECTS = SURFACE_EFFECTS | CAMERA_EFFECTS
-
-
-class ScenarioError(ValueError):
-    """A scenario asks for something that there is not."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,7 @@ class Scenario:
             if name.endswith("_delay"):
                 expect(most in range(4), f"dynamics.{name}", most, "0 to 3 control periods")
             elif name.endswith(("_rad", "_s")):
-                expect(0 <= most < math.inf, f"dynamics.{name}", most, "0 or more")
+                expect(0 <= most <= 0.5, f"dynamics.{name}", most, "0 to 0.5")
             else:
                 expect(0 <= most < 1, f"dynamics.{name}", most, "a part from 0 to less than 1")
 
@@ -96,11 +86,6 @@ def _expect_names(option: str, found: Collection[str], table: Collection[str]) -
     names = (found,) if option == "topology" else found
     known = not isinstance(names, str) and len(names) > 0 and all(name in table for name in names)
     expect(known or (not names and isinstance(names, Mapping)), option, found, f"names of {', '.join(table)}")
-
-
-def expect(holds: bool, option: str, found: object, expected: str) -> None:
-    if not holds:
-        raise ScenarioError(f"{option} is {found!r}; expected {expected}")
 
 
 MILD = DynamicsRange(
@@ -161,22 +146,3 @@ def load_scenario(name: str, **changes: object) -> Scenario:
         changes["dynamics"] = read_options(DynamicsRange, dynamics)
     preset = SCENARIOS[name]
     return read_options(Scenario, {field.name: getattr(preset, field.name) for field in fields(Scenario)} | changes)
-
-
-Options = TypeVar("Options")  # a dataclass
-
-
-def read_options(kind: type[Options], given: Mapping[str, object]) -> Options:
-    """Make a dataclass of options that a user gave, lists for tuples and whole numbers for parts allowed.
-
-    Raises ScenarioError, which names in one line what is unknown or of another type than expected.
-    """
-    known = list(signature(kind).parameters)
-    for name in given:
-        expect(name in known, "option", name, f"one of {', '.join(known)}")
-    try:
-        return msgspec.convert(msgspec.to_builtins(given, enc_hook=np.generic.item), kind)
-    except msgspec.ValidationError as error:  # of a field: "Expected `int`, got `str` - at `$.road_seed`"
-        what, _, where = str(error).partition(" - at `$.")
-        name = where.rstrip("`").partition("[")[0].partition(".")[0]
-        raise ScenarioError(f"{name} is {given[name]!r}; e{what[1:]}" if where else what) from None

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from sim.road import Road
 from sim.routes import make_road
 from sim.scenario import Scenario
 from sim.spec import LaneSpec, VehicleSpec
-from sim.tracks import list_tracks, load_track
+from sim.tracks import LEAST_RADIUS_M, TrackError, list_tracks, load_track
 
 HELD_IN = range(2**30)  # road seeds to train and tune on …
 HELD_OUT = range(2**30, 2**31)  # … and those to judge on
+ROOM_TO_TURN = 1.15  # times a car's tightest turn is a track's tightest bend at least
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,30 @@ class Scene:
 
 
 def draw_road(scenario: Scenario, vehicle: VehicleSpec, road_seed: int) -> Road:
-    """Draw a road for that vehicle; the same seed gives the same road."""
+    """Draw a road for that vehicle; the same seed gives the same road. Raises RouteError or TrackError."""
     rng = np.random.default_rng([road_seed, 1])
     if scenario.track:
-        return _pick_track(Path(scenario.track), rng, vehicle)
+        tracks = _load_tracks(scenario.track, vehicle.scale, vehicle.least_radius_m, vehicle.track_m)
+        return tracks[rng.integers(len(tracks))]
     lanes, width_m = int(rng.choice(scenario.lanes)), rng.uniform(*scenario.lane_width_m)
     lane = LaneSpec(width_m, lanes, scenario.min_radius_m)
     return make_road(road_seed, scenario.length_m, scenario.topology, lane, vehicle.scale)
 
 
-def _pick_track(path: Path, rng: np.random.Generator, vehicle: VehicleSpec) -> Road:
-    tracks = list_tracks(path) if path.is_dir() else [path]
-    return load_track(tracks[rng.integers(len(tracks))], vehicle.scale)
+@lru_cache(maxsize=4)  # a large track takes a quarter of a second
+def _load_tracks(path: str, unit_m: float, car_radius_m: float, car_track_m: float) -> tuple[Road, ...]:
+    """Read a file or all of a folder's, so large that the car can take every bend; each must hold the car."""
+    files = list_tracks(Path(path)) if Path(path).is_dir() else [Path(path)]
+    radius_m = max(LEAST_RADIUS_M, ROOM_TO_TURN * car_radius_m / unit_m)
+    roads = [load_track(file, unit_m, radius_m) for file in files]
+    for file, road in zip(files, roads, strict=True):
+        least_m = float((road.left_m + road.right_m).min())
+        if least_m <= car_track_m:
+            raise TrackError(
+                f"{file}: is {least_m:.2f} m wide at its narrowest when scaled to the car; "
+                f"expected more than between its wheels, {car_track_m:.2f} m"
+            )
+    return tuple(roads)
 
 
 def draw_scene(scenario: Scenario, vehicle: VehicleSpec, road: Road, rng: np.random.Generator) -> Scene:

@@ -43,6 +43,11 @@ class VehicleSpec:
     max_steering_rate_radps: float
     camera: CameraSpec = field(default_factory=CameraSpec)
 
+    @property
+    def least_radius_m(self) -> float:
+        """Of its tightest turn: L / tan δ, the bicycle model's."""
+        return self.wheelbase_m / math.tan(self.max_steering_rad)
+
 
 @dataclass(frozen=True)
 class LaneSpec:

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from gymnasium.spaces import Box, Dict
 
+from sim.options import expect, read_options
 from sim.renderers import RENDERERS
-from sim.scenario import Scenario, expect, load_scenario, read_options
+from sim.scenario import Scenario, load_scenario
 from sim.scene import HELD_IN, HELD_OUT, draw_road, draw_scene
 from sim.spec import CONTROL_PERIOD_S
-from sim.vehicles import VEHICLES, load_vehicle
+from sim.vehicles import load_vehicle
 from sim.world import World
 
 ROADS = {"fixed": None, "held_in": HELD_IN, "held_out": HELD_OUT}
@@ -38,7 +39,7 @@ class TaskOptions:
     random_start: bool = False
 
     def __post_init__(self) -> None:
-        for option, table in (("roads", ROADS), ("vehicle", VEHICLES), ("renderer", RENDERERS)):
+        for option, table in (("roads", ROADS), ("renderer", RENDERERS)):
             name = getattr(self, option)
             expect(name in table, option, name, f"one of {', '.join(table)}")
         expect(self.road_seed >= 0, "road_seed", self.road_seed, "0 or more")
@@ -71,13 +72,19 @@ class LaneTask:
             camera = replace(self.vehicle.camera, height_px=height_px, width_px=width_px)
             self.vehicle = replace(self.vehicle, camera=camera)
         self.unit_m = self.vehicle.scale
-        least_m = self.vehicle.track_m / self.unit_m
-        lane_m = self.scenario.lane_width_m
-        expect(lane_m[0] > least_m, "lane_width_m", lane_m, f"more than between the car's wheels, {least_m:.2f} m")
+        self._check_room()
         road_seed = self.options.road_seed
         self.road = draw_road(self.scenario, self.vehicle, road_seed)
         scene = draw_scene(self.scenario, self.vehicle, self.road, np.random.default_rng(road_seed))
         self.world = World(scene, self.options.renderer, window)
+        self.capture()
+
+    def _check_room(self) -> None:
+        """Refuse procedural roads on which the car has no room; tracks are measured when they are read."""
+        wheels_m, turn_m = self.vehicle.track_m / self.unit_m, self.vehicle.least_radius_m / self.unit_m
+        lane_m, radius_m = self.scenario.lane_width_m, self.scenario.min_radius_m
+        expect(lane_m[0] > wheels_m, "lane_width_m", lane_m, f"more than between the car's wheels, {wheels_m:.2f} m")
+        expect(radius_m > turn_m, "min_radius_m", radius_m, f"more than the car's tightest turn, {turn_m:.2f} m")
 
     @property
     def action_space(self) -> Box:
@@ -97,12 +104,15 @@ class LaneTask:
         for name, value in (options or {}).items():
             expect(name in START_OPTIONS, "reset option", name, f"one of {', '.join(START_OPTIONS)}")
             expect(isinstance(value, int | float | np.number) and math.isfinite(value), name, value, "a finite number")
+        start_m = (options or {}).get("distance_m", 0.0)
         if self.roads is not None:
             self.road = draw_road(self.scenario, self.vehicle, int(rng.integers(self.roads.start, self.roads.stop)))
+        length_m, top_mps = self.road.length_m, self.vehicle.top_speed_mps
+        # A car that was put back where it stood may have rolled back by a hair.
+        expect(-self.unit_m < start_m < length_m, "distance_m", start_m, f"a place on the route, 0 to {length_m:g} m")
         self.world.load(draw_scene(self.scenario, self.vehicle, self.road, rng))
         if self.options.random_start or options:
             self._place(rng, options or {})
-        length_m, top_mps = self.road.length_m, self.vehicle.top_speed_mps
         self._time_limit_steps = round(2 * length_m / top_mps / CONTROL_PERIOD_S)
         self._steps, self._stuck_since, self._best_m = 0, 0, self.world.track.distance_m
         self.disengagement: str | None = None
@@ -169,7 +179,7 @@ class LaneTask:
         """What the car cannot see, by name."""
         measures = self.measures
         return {
-            **dict(zip(MEASURES, measures, strict=False)),
+            **dict(zip(MEASURES, measures[: len(MEASURES)], strict=True)),
             "curvature_ahead_1pm": np.array(measures[len(MEASURES) :]),
             "disengagement": self.disengagement,
             "finished": self.world.finished,

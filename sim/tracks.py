@@ -13,6 +13,7 @@ import numpy as np
 from sim.road import STEP_M, Road
 
 COLUMNS = "x_m, y_m, w_tr_right_m, w_tr_left_m"
+LEAST_RADIUS_M = 3.5  # of a track's tightest bend, at full size
 WIDTH_M = 6.0  # of an imported track at full size, where it is of median width
 SMOOTHING = 0.25  # of the track's width is ℓ, see load_track …
 MOST_SMOOTHING = 1 / 40  # … but not more of its lap
@@ -48,7 +49,7 @@ def list_tracks(folder: Path) -> list[Path]:
     return tracks
 
 
-def load_track(path: Path, unit_m: float, min_radius_m: float = 3.5, scale: float | None = None) -> Road:
+def load_track(path: Path, unit_m: float, min_radius_m: float = LEAST_RADIUS_M, scale: float | None = None) -> Road:
     """Read a track and make a circuit of it, which begins at the origin with the file's first point.
 
     A periodic cubic spline through the points is smoothed and cut into steps of about STEP_M * unit_m.

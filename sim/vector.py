@@ -8,7 +8,7 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sim.scenario import expect
+from sim.options import expect
 from sim.spec import CONTROL_PERIOD_S
 from sim.task import MEASURES, LaneTask
 
@@ -92,7 +92,7 @@ class LaneFollowingVec(VectorEnv):
     def _infos(self) -> dict[str, Any]:
         """Every car's info: an array for each key, and a mask of who has it, which is everybody."""
         measures = np.array([task.measures for task in self.tasks])
-        infos: dict[str, Any] = dict(zip(MEASURES, measures.T, strict=False))
+        infos: dict[str, Any] = dict(zip(MEASURES, measures.T[: len(MEASURES)], strict=True))
         infos["curvature_ahead_1pm"] = measures[:, len(MEASURES) :]
         infos["disengagement"] = np.array([task.disengagement for task in self.tasks], object)
         infos["finished"] = np.array([task.world.finished for task in self.tasks])

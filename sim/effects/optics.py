@@ -1,19 +1,7 @@
-"""What camera effects share: where each pixel looks, and a veil before the picture."""
-
-import math
+"""What camera effects share: a veil before the picture."""
 
 import cv2
 import numpy as np
-
-from sim.spec import CameraSpec
-
-
-def elevations(camera: CameraSpec) -> np.ndarray:
-    """How far above the horizon each pixel's middle looks, (h, w) radians, negative onto the ground."""
-    right = (np.arange(camera.width_px) + 0.5 - camera.width_px / 2) / camera.focal_px
-    down = (np.arange(camera.height_px)[:, None] + 0.5 - camera.height_px / 2) / camera.focal_px
-    cos, sin = math.cos(camera.pitch_rad), math.sin(camera.pitch_rad)
-    return -np.arctan2(sin + cos * down, np.hypot(cos - sin * down, right))
 
 
 class Veil:

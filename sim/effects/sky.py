@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from sim.effects import Motion
-from sim.effects.optics import elevations
 from sim.look import Look
+from sim.optics import elevations
 from sim.spec import CameraSpec
 
 SUN = (255, 244, 208)

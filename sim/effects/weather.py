@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 
 from sim.effects import Motion
-from sim.effects.optics import Veil, elevations
+from sim.effects.optics import Veil
 from sim.look import Look
+from sim.optics import elevations
 from sim.spec import CameraSpec
 
 FOG = (200, 207, 212)

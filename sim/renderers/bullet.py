@@ -12,8 +12,8 @@ import numpy as np
 import pybullet
 
 from sim.obstacles import Bodies, Colour, Solid
+from sim.optics import FAR_M, ground_points, sky
 from sim.renderers.forms import form_of
-from sim.renderers.planar import FAR_M, ground_points, sky
 from sim.road import Road
 from sim.spec import CameraSpec
 from sim.strip import Strip

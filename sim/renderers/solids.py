@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from sim.obstacles import Solid
+from sim.optics import FAR_M
 from sim.renderers.forms import Face, form_of
 from sim.spec import CameraSpec
 
-FAR_M = 60.0  # depth beyond which nothing is drawn
 NEAR = 0.04  # of the camera's height: what is nearer along the optical axis is cut off
 SUBPIXEL_BITS = 4  # cv2 draws with coordinates in sixteenths of a pixel
 SMALL_PX, ZOOM = 8, 4  # what is thinner than that in the picture is drawn so many times larger and shrunk

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import sim.play
+from sim.options import ScenarioError
 from sim.play import HELP, Drive, Keyboard, PlayConfig, play
-from sim.scenario import SCENARIOS, Scenario, ScenarioError
+from sim.scenario import SCENARIOS, Scenario
 from sim.window import Keys, Window
 from tests.sim.scenes import pure_pursuit
 

@@ -7,7 +7,8 @@ import pytest
 
 from sim.dynamics import DynamicsRange
 from sim.effects import CAMERA_EFFECTS, SURFACE_EFFECTS
-from sim.scenario import EFFECTS, SCENARIOS, Scenario, ScenarioError, load_scenario
+from sim.options import ScenarioError
+from sim.scenario import EFFECTS, SCENARIOS, Scenario, load_scenario
 
 NAN, INFINITE = float("nan"), float("inf")
 

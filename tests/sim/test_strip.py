@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim.look import Look
-from sim.markings import PAINT
+from sim.markings import PAINTS
 from sim.materials import ASPHALT, GRASS, MATERIALS, VERGES
 from sim.road import Road
 from sim.strip import Strip, draw_strip
@@ -26,7 +26,7 @@ def paint_on(road: Road, **look: str) -> tuple[Strip, np.ndarray]:
     """The strip, and how much of each pixel is painted white with these lines and no others, (rows, columns)."""
     strip, bare = draw_strip(road, Look(**BARE | look)), draw_strip(road, Look(**BARE))
     with_lines, without = (s.image[..., :3].mean(axis=2, dtype=float) for s in (strip, bare))
-    return strip, (with_lines - without) / (np.mean(PAINT) - without)
+    return strip, (with_lines - without) / (np.mean(PAINTS["white"]) - without)
 
 
 def centre_and_width_m(strip: Strip, painted: np.ndarray) -> tuple[float, float]:

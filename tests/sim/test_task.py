@@ -14,8 +14,9 @@ from sim.dynamics import DynamicsRange
 from sim.effects import CAMERA_EFFECTS
 from sim.lane_following import LaneFollowing
 from sim.obstacles import Obstacle
+from sim.options import ScenarioError
 from sim.routes import RouteError
-from sim.scenario import SCENARIOS, ScenarioError
+from sim.scenario import SCENARIOS
 from sim.scene import HELD_IN, HELD_OUT, Scene
 from sim.spec import CONTROL_PERIOD_S
 from sim.vehicles import VEHICLES

@@ -6,7 +6,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from sim.dynamics import DynamicsRange
-from sim.scenario import ScenarioError
+from sim.options import ScenarioError
 from sim.vector import LaneFollowingVec
 
 ID = "sim:LaneFollowing-v0"

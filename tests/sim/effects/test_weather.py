@@ -9,7 +9,7 @@ import pytest
 from sim.effects import Motion
 from sim.effects.weather import FOG, Fog, Rain
 from sim.look import Look
-from sim.renderers.planar import ground_points
+from sim.optics import ground_points
 from sim.spec import CameraSpec
 
 CAMERA = CameraSpec()

@@ -7,8 +7,8 @@ import pybullet
 import pytest
 
 from sim.look import Look
+from sim.optics import sky
 from sim.renderers.bullet import BulletRenderer
-from sim.renderers.planar import sky
 from sim.spec import CameraSpec
 from sim.surface import draw_surface
 from tests.sim.scenes import straight

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.look import Look
-from sim.renderers.planar import PlanarRenderer, sky
+from sim.optics import sky
+from sim.renderers.planar import PlanarRenderer
 from sim.spec import CameraSpec
 from sim.strip import Strip
 from sim.surface import Surface, draw_surface
