@@ -2,9 +2,10 @@
 
     python -m benchmarks.simulation [--json]
 
-Everything runs on one thread of one core, by turns in one process, so that a busy machine slows all alike; the
-figures are medians of the rounds, the ratios medians of each round's ratio. Peers: Gymnasium's CarRacing-v3
-(96×96 camera), and this very environment with PyBullet's TinyRenderer. Needs the `bench` extra.
+Everything runs on one thread of one core, by turns in one process and in another order every round, so that a busy
+machine slows all alike; the figures are medians of the rounds, the ratios medians of each round's ratio. Resets are
+part of what is timed. Peers: Gymnasium's CarRacing-v3 (96×96 camera), and this very environment with PyBullet's
+TinyRenderer, whose ribbon has facets of 1×2 m, and of 2×4 m, which is quicker and less exact. Needs the `bench` extra.
 """
 
 import json
@@ -16,22 +17,25 @@ from typing import Any
 import cv2
 import gymnasium
 import numpy as np
+import pybullet
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.likeness import ssim
 from sim.look import Look
+from sim.renderers import bullet
 from sim.renderers.bullet import BulletRenderer
 from sim.renderers.planar import PlanarRenderer
 from sim.routes import make_road
 from sim.scene import HELD_OUT
-from sim.spec import CONTROL_PERIOD_S, CameraSpec
+from sim.spec import CameraSpec
 from sim.surface import draw_surface
 from sim.world import World
 
 ID = "sim:LaneFollowing-v0"
 CARS = 16
+SPEED = 0.3  # set-point of our driver: half speed or less would run out of time
 
 
 @dataclass(frozen=True)
@@ -40,32 +44,49 @@ class Config:
 
     json: bool = False  # print one JSON object as the last line
     rounds: int = 9  # that everything is measured; the median counts
-    steps: int = 400  # of an environment in a round
+    steps: int = 1600  # of an environment in a round, of the slow ones a tenth
     poses: int = 200  # on which the two renderers are compared, on 20 roads
 
 
-class Lap:
-    """Drives an environment on and on; `seconds(steps)` is what that many steps took, resets included."""
+Runner = Callable[[int], float]  # drives on for at least so many steps; returns steps per second
 
-    def __init__(self, env: gymnasium.Env, driver: Callable[[dict], np.ndarray]) -> None:
-        self.env, self.driver = env, driver
-        _, self.info = env.reset(seed=0)
 
-    def seconds(self, steps: int) -> float:
-        env, driver, info = self.env, self.driver, self.info
+def lap(driver: Callable[[dict[str, Any]], np.ndarray], name: str, **options: Any) -> tuple[gymnasium.Env, Runner]:
+    """An environment that drives on and on, resets included."""
+    env = gymnasium.make(name, **options)
+    _, info = env.reset(seed=0)
+
+    def run(steps: int) -> float:
+        nonlocal info
         start = time.perf_counter()
         for _ in range(steps):
             _, _, terminated, truncated, info = env.step(driver(info))
             if terminated or truncated:
                 _, info = env.reset()
-        self.info = info
-        return time.perf_counter() - start
+        return steps / (time.perf_counter() - start)
+
+    return env, run
+
+
+def laps(**options: Any) -> tuple[gymnasium.vector.VectorEnv, Runner]:
+    """Many cars at once; a step of each of them counts."""
+    envs = gymnasium.make_vec(ID, num_envs=CARS, **options)
+    _, infos = envs.reset(seed=0)
+
+    def run(steps: int) -> float:
+        nonlocal infos
+        start = time.perf_counter()
+        for _ in range(-(-steps // CARS)):
+            *_, infos = envs.step(keep_lane(infos))
+        return -(-steps // CARS) * CARS / (time.perf_counter() - start)
+
+    return envs, run
 
 
 def keep_lane(info: dict[str, Any]) -> np.ndarray:
-    """Steer the city car back to the middle of its lane, at half speed."""
+    """Steer one city car, or many, back to the middle of the lane; (2,) or (n, 2) float32."""
     steering = 3.2 * info["curvature_1pm"] - 0.5 * info["lateral_offset_m"] - 1.5 * info["heading_error_rad"]
-    return np.array([max(-1.0, min(1.0, steering)), 0.0], np.float32)
+    return np.stack([np.clip(steering, -1, 1), np.full_like(steering, SPEED)], axis=-1).astype(np.float32)
 
 
 def race(_: dict[str, Any]) -> np.ndarray:
@@ -73,84 +94,89 @@ def race(_: dict[str, Any]) -> np.ndarray:
     return np.array([0.0, 0.05, 0.0], np.float32)
 
 
-def drive_many(env: gymnasium.vector.VectorEnv, steps: int) -> float:
-    """The seconds that `steps` steps of all cars together took."""
-    _, infos = env.reset(seed=0)
-    start = time.perf_counter()
-    for _ in range(steps // CARS):
-        steering = 3.2 * infos["curvature_1pm"] - 0.5 * infos["lateral_offset_m"] - 1.5 * infos["heading_error_rad"]
-        actions = np.stack([np.clip(steering, -1, 1), np.zeros(CARS)], axis=1).astype(np.float32)
-        *_, infos = env.step(actions)
-    return time.perf_counter() - start
-
-
 def speeds(config: Config) -> dict[str, float]:
     """Steps per second of everybody, and how many times as fast as the peers this is."""
-    ours = Lap(gymnasium.make(ID), keep_lane)
-    large = Lap(gymnasium.make(ID, image_size=(96, 96)), keep_lane)
-    tiny = Lap(gymnasium.make(ID, renderer="bullet"), keep_lane)
-    racing = Lap(gymnasium.make("CarRacing-v3"), race)
-    many = gymnasium.make_vec(ID, num_envs=CARS)
-    few = max(config.steps // 10, 1)
-    rounds = np.array(
-        [
-            [
-                config.steps / ours.seconds(config.steps),
-                config.steps / large.seconds(config.steps),
-                config.steps // CARS * CARS / drive_many(many, config.steps),
-                few / tiny.seconds(few),
-                few / racing.seconds(few),
-            ]
-            for _ in range(config.rounds)
-        ]
-    )
-    for env in (ours.env, large.env, tiny.env, racing.env, many):
-        env.close()
-    single, large_single, vec, slow, box2d = np.median(rounds, axis=0)
-    return {
-        "single_steps_per_s": single,
-        "single_96x96_steps_per_s": large_single,
-        f"vec{CARS}_car_steps_per_s": vec,
-        "car_racing_steps_per_s": box2d,
-        "tiny_renderer_steps_per_s": slow,
-        "x_car_racing": np.median(rounds[:, 0] / rounds[:, 4]),
-        "x_car_racing_96x96": np.median(rounds[:, 1] / rounds[:, 4]),
-        "x_tiny_renderer": np.median(rounds[:, 0] / rounds[:, 3]),
+    wild: dict[str, Any] = {"scenario": "wild", "roads": "held_in"}
+    made = {
+        "single": lap(keep_lane, ID),
+        "single_96x96": lap(keep_lane, ID, image_size=(96, 96)),
+        "single_wild": lap(keep_lane, ID, **wild),
+        f"vec{CARS}_car": laps(),
+        f"vec{CARS}_wild_car": laps(**wild),
+        "tiny_renderer": lap(keep_lane, ID, renderer="bullet"),
+        "tiny_renderer_coarse": coarse_lap(),
+        "car_racing": lap(race, "CarRacing-v3"),
     }
+    few = {"tiny_renderer", "tiny_renderer_coarse", "car_racing"}  # are slow
+    rounds: dict[str, list[float]] = {name: [] for name in made}
+    rng = np.random.default_rng(0)
+    for _ in range(config.rounds):
+        for name in rng.permutation(list(made)).tolist():
+            rounds[name].append(made[name][1](config.steps // 10 if name in few else config.steps))
+    for env, _ in made.values():
+        env.close()
+    per_s = {name: np.array(found) for name, found in rounds.items()}
+    return {
+        **{f"{name}_steps_per_s": float(np.median(found)) for name, found in per_s.items()},
+        "x_car_racing": float(np.median(per_s["single"] / per_s["car_racing"])),
+        "x_car_racing_96x96": float(np.median(per_s["single_96x96"] / per_s["car_racing"])),
+        "x_tiny_renderer": float(np.median(per_s["single"] / per_s["tiny_renderer"])),
+        "x_tiny_renderer_coarse": float(np.median(per_s["single"] / per_s["tiny_renderer_coarse"])),
+    }
+
+
+def coarse_lap() -> tuple[gymnasium.Env, Runner]:
+    """The environment with PyBullet's renderer and a ribbon of larger facets."""
+    fine = bullet.ALONG_M, bullet.ACROSS_M
+    bullet.ALONG_M, bullet.ACROSS_M = 2.0, 4.0
+    try:
+        return lap(keep_lane, ID, renderer="bullet")
+    finally:
+        bullet.ALONG_M, bullet.ACROSS_M = fine
 
 
 def micros(run: Callable[[int], object], config: Config, calls: int = 200) -> float:
     """Median over the rounds of the microseconds that one call takes."""
+    return float(np.median([once(run, calls) for _ in range(config.rounds)]))
 
-    def once() -> float:
-        start = time.perf_counter()
-        for i in range(calls):
-            run(i)
-        return (time.perf_counter() - start) / calls * 1e6
 
-    return float(np.median([once() for _ in range(config.rounds)]))
+def once(run: Callable[[int], object], calls: int) -> float:
+    """The microseconds that one of so many calls takes."""
+    start = time.perf_counter()
+    for i in range(calls):
+        run(i)
+    return (time.perf_counter() - start) / calls * 1e6
 
 
 def parts(config: Config) -> dict[str, float]:
-    """Where the time of a step goes, in microseconds, and of a reset to a new road, in milliseconds."""
-    env = gymnasium.make(ID)
-    _, _info = env.reset(seed=0)
+    """Frames and resets; and where the time of a step goes, its parts measured right after it."""
+    env, run = lap(keep_lane, ID)
     world: World = env.unwrapped.world  # type: ignore[attr-defined]
     road = world.road
     poses = [road.pose(distance_m) for distance_m in np.linspace(0, road.length_m, 200)]
-    action = np.array([0.0, 0.0], np.float32)
     cameras = {"64": CameraSpec(), "160x120": CameraSpec(160, 120)}
     renderers = {size: PlanarRenderer(world.surface, camera) for size, camera in cameras.items()}
     frames = {f"frame_{s}_us": micros(lambda i, r=r: r.render(poses[i]), config) for s, r in renderers.items()}
-    world.command(np.array([0.0, 0.0], np.float32))
-    physics = micros(lambda _: world.advance(CONTROL_PERIOD_S), config, calls=50)
-    command = micros(lambda _: world.command(action), config)
+    shares = []
+    for _ in range(config.rounds):
+        step_us = 1e6 / run(config.steps)
+        physics_us = once(lambda _: pybullet.stepSimulation(world.client), 20)  # the car rolls on for two seconds
+        drawing_us = once(lambda i: renderers["64"].render(poses[i]), 200)
+        shares.append((physics_us / step_us, drawing_us / step_us))
+        env.reset()
     env.close()
+    physics, drawing = np.median(shares, axis=0).tolist()
     fresh = gymnasium.make(ID, roads="held_in")
     fresh.reset(seed=0)
-    reset = micros(lambda _: fresh.reset(), config, calls=10)
+    reset_ms = micros(lambda _: fresh.reset(), config, calls=10) / 1e3
     fresh.close()
-    return {**frames, "physics_us": physics, "command_us": command, "reset_ms": reset / 1e3}
+    return {
+        **frames,
+        "reset_ms": reset_ms,
+        "share_physics": physics,
+        "share_rendering": drawing,
+        "share_python": 1 - physics - drawing,
+    }
 
 
 def likeness(config: Config) -> dict[str, float]:
@@ -169,21 +195,15 @@ def likeness(config: Config) -> dict[str, float]:
 
 
 def show(found: dict[str, float], console: Console) -> None:
-    """Print what was found as a table, and where the time of a step goes."""
+    """Print what was found as a table."""
     table = Table("figure", "measured", title="LaneFollowing-v0 on one core")
     for name, value in found.items():
         table.add_row(name, f"{value:,.3f}" if value < 1 else f"{value:,.1f}")
-    step_us = 1e6 / found["single_steps_per_s"]
-    rest_us = step_us - found["physics_us"] - found["frame_64_us"]
     console.print(table)
-    console.print(
-        f"a step of {step_us:.0f} µs: physics {found['physics_us'] / step_us:.0%}, "
-        f"rendering {found['frame_64_us'] / step_us:.0%}, Python {rest_us / step_us:.0%}"
-    )
 
 
 def main(config: Config) -> None:
-    """Measure, print, and say where the time goes."""
+    """Measure and print."""
     cv2.setNumThreads(1)
     found = {**speeds(config), **parts(config), **likeness(config)}
     show(found, Console())

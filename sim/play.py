@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -33,6 +33,8 @@ class PlayConfig:
     vehicle: str = "city_car"  # to drive: city_car, racecar or donkey
     roads: Literal["fixed", "held_in", "held_out"] = "fixed"  # fixed: road_seed and on; held_in, held_out: drawn roads
     road_seed: int = 0  # of the first road where roads are fixed; N takes the next
+    track: str = ""  # CSV centreline, or a folder of them, to drive on instead of drawn roads
+    traffic: int = 0  # boxes, cones and parked cars to pass, of each so many in 250 m
     seed: int = 0  # of drawn roads, and of light, weather and obstacles where the scenario varies them
 
 
@@ -108,9 +110,19 @@ class Drive:
     def _take_road(self) -> None:
         config, self.road_seed = self._config, next(self._road_seeds)
         self.env = LaneFollowing(
-            "rgb_array", scenario=config.scenario, vehicle=config.vehicle, road_seed=self.road_seed
+            render_mode="rgb_array",
+            scenario=config.scenario,
+            vehicle=config.vehicle,
+            road_seed=self.road_seed,
+            **self._asked_for(),
         )
         self._start()
+
+    def _asked_for(self) -> dict[str, Any]:
+        """What the scenario does not have by itself."""
+        track = {"track": self._config.track} if self._config.track else {}
+        traffic = dict.fromkeys(("box", "cone", "parked car"), self._config.traffic)
+        return track | ({"obstacles": traffic} if self._config.traffic else {})
 
     def _start(self) -> None:
         """Stand at the start of the route and wait to be driven."""

@@ -126,4 +126,4 @@ def _start_pygame() -> ModuleType:
 
 
 def _no_screen(found: object) -> WindowError:
-    return WindowError(f"no screen to open a window on ({found}); use a machine with one, or render_mode='rgb_array'")
+    return WindowError(f"no screen to open a window on ({found}); without one there is render_mode='rgb_array'")

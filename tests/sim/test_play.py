@@ -289,3 +289,16 @@ def test_an_unknown_scenario_is_refused_before_a_window_opens(hands):
     with pytest.raises(ScenarioError, match="mars"):
         play(PlayConfig(scenario="mars"), Console(), fps=0)
     assert not shown
+
+
+def test_traffic_and_a_track_are_there_when_asked_for(tmp_path):
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    rows = [f"{40 * np.cos(a):.3f}, {40 * np.sin(a):.3f}, 3.0, 3.0" for a in angle]
+    (tmp_path / "ring.csv").write_text("# x_m, y_m, w_tr_right_m, w_tr_left_m\n" + "\n".join(rows))
+    with closing(Drive(PlayConfig(track=str(tmp_path / "ring.csv"), traffic=2))) as drive:
+        world = drive.env.world
+        assert world.road.closed
+        assert {obstacle.kind for obstacle in world.scene.obstacles} == {"box", "cone", "parked car"}
+    with closing(Drive(PlayConfig())) as drive:
+        assert not drive.env.world.road.closed
+        assert drive.env.world.scene.obstacles == ()
