@@ -77,16 +77,26 @@ def laps(**options: Any) -> tuple[gymnasium.vector.VectorEnv, Runner]:
         nonlocal infos
         start = time.perf_counter()
         for _ in range(-(-steps // CARS)):
-            *_, infos = envs.step(keep_lane(infos))
+            *_, infos = envs.step(keep_lanes(infos))
         return -(-steps // CARS) * CARS / (time.perf_counter() - start)
 
     return envs, run
 
 
 def keep_lane(info: dict[str, Any]) -> np.ndarray:
-    """Steer one city car, or many, back to the middle of the lane; (2,) or (n, 2) float32."""
-    steering = 3.2 * info["curvature_1pm"] - 0.5 * info["lateral_offset_m"] - 1.5 * info["heading_error_rad"]
-    return np.stack([np.clip(steering, -1, 1), np.full_like(steering, SPEED)], axis=-1).astype(np.float32)
+    """Steer the city car back to the middle of its lane."""
+    return np.array([max(-1.0, min(1.0, steering(info))), SPEED], np.float32)
+
+
+def keep_lanes(infos: dict[str, Any]) -> np.ndarray:
+    """The same of many cars, (n, 2)."""
+    wanted = np.clip(steering(infos), -1, 1)
+    return np.stack([wanted, np.full(CARS, SPEED)], axis=1).astype(np.float32)
+
+
+def steering(info: dict[str, Any]) -> Any:
+    """Follow the bend, and turn back to the middle and the heading of the lane; a number or an array of them."""
+    return 3.2 * info["curvature_1pm"] - 0.5 * info["lateral_offset_m"] - 1.5 * info["heading_error_rad"]
 
 
 def race(_: dict[str, Any]) -> np.ndarray:

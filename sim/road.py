@@ -123,8 +123,9 @@ class Road:
         return len(self._lists[0]) - 1
 
     @cached_property
-    def _lists(self) -> tuple[list[float], ...]:
-        """x, y, cos, sin, yaw, curvature of each point as plain floats, ten times as fast to pick from as arrays.
+    def _lists(self) -> tuple[tuple[float, ...], ...]:
+        """x, y, cos, sin, yaw, curvature of each point as plain floats, ten times as fast to pick from as arrays;
+        tuples, as the garbage collector passes those of floats by.
 
         On a circuit the first point stands at the end once more, a turn later.
         """
@@ -133,4 +134,4 @@ class Road:
             turn = 2 * math.pi * round((self.yaw_rad[-1] - self.yaw_rad[0]) / (2 * math.pi))
             columns = [np.append(column, column[0]) for column in columns]
             columns[4][-1] += turn
-        return tuple(column.tolist() for column in columns)
+        return tuple(tuple(column.tolist()) for column in columns)

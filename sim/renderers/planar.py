@@ -6,6 +6,7 @@ the road they lie, and there looks up the colour.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -22,12 +23,9 @@ class PlanarRenderer:
 
     def __init__(self, surface: Surface, camera: CameraSpec) -> None:
         self.surface, self.camera = surface, camera
-        ground, depth = ground_points(camera)
-        self._sky_rows = int((depth > FAR_M * surface.road.unit_m).sum()) // camera.width_px
-        self._sky = sky(camera)[: self._sky_rows]
+        self._cells, self._sky = _gaze(camera, surface.cell_m, FAR_M * surface.road.unit_m)
+        self._sky_rows = len(self._sky)
         self._shape = (camera.height_px - self._sky_rows, camera.width_px)
-        cells = ground[:, self._sky_rows * camera.width_px :] / surface.cell_m
-        self._cells = np.concatenate([cells, np.ones((1, cells.shape[1]))]).astype(np.float32)
         self._beyond = (*map(float, surface.strip.beyond), 255.0)
 
     def render(
@@ -54,3 +52,12 @@ class PlanarRenderer:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+@lru_cache(maxsize=32)  # cars with one camera share it, which leaves room in the processor's cache
+def _gaze(camera: CameraSpec, cell_m: float, far_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the ground's pixels look, in cells before and left of the car, (3, n) homogeneous; and the sky's rows."""
+    ground, depth = ground_points(camera)
+    sky_rows = int((depth > far_m).sum()) // camera.width_px
+    cells = ground[:, sky_rows * camera.width_px :] / cell_m
+    return np.concatenate([cells, np.ones((1, cells.shape[1]))]).astype(np.float32), sky(camera)[:sky_rows]
