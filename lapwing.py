@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from itertools import pairwise
 from typing import Any
 
 # ruff: noqa: T201 (a command line prints, and loads nothing that it does not use)
@@ -32,12 +33,27 @@ def pretrain(arguments: list[str]) -> None:
 
 
 def train(arguments: list[str]) -> int:
-    """Learn to drive a route: one process drives, another learns."""
+    """Learn to drive a route; with --encoder none, learn any Gymnasium environment in one process."""
     from rich.console import Console
 
+    for i, pair in enumerate(pairwise(arguments)):
+        if pair == ("--encoder", "none"):
+            from agent.sync import SyncConfig, train_sync
+
+            train_sync(_parse(SyncConfig, "train", arguments[:i] + arguments[i + 2 :]), Console())
+            return 0
     from agent.train import TrainConfig, train
 
     return 0 if train(_parse(TrainConfig, "train", arguments), Console()).solved else 1
+
+
+def plot(arguments: list[str]) -> None:
+    """Plot the learning curves of runs in one process, the seeds of an experiment together."""
+    from rich.console import Console
+
+    from agent.plot import PlotConfig, plot
+
+    plot(_parse(PlotConfig, "plot", arguments), Console())
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -92,7 +108,7 @@ def demo(arguments: list[str]) -> int:
 
 COMMANDS = {
     command.__name__: command
-    for command in (play, record, pretrain, train, evaluate, export, serve, drive, report, demo)
+    for command in (play, record, pretrain, train, plot, evaluate, export, serve, drive, report, demo)
 }
 
 

@@ -28,6 +28,7 @@ UNITS = {  # of each command, some options and what --help says of them
     "record": {"--episode-frames": "frames", "--steering-std": "full lock", "--correlation": "10 Hz"},
     "pretrain": {"--steps": "gradient steps", "--batch": "frames", "--threads": "threads"},
     "train": {"--length-m": "metres", "--replay-capacity": "transitions", "--noise.half-life": "episodes"},
+    "plot": {"--out": "picture"},
     "evaluate": {"--run": "folder", "--out": "file"},
     "export": {"--frames": "random inputs"},
     "serve": {"--policy": "ONNX", "--bind": "address"},
@@ -89,6 +90,7 @@ def test_help_lists_every_command_with_one_line(capsys):
         "record",
         "pretrain",
         "train",
+        "plot",
         "evaluate",
         "export",
         "serve",
@@ -368,3 +370,20 @@ def test_a_config_is_what_the_options_say(monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_written(complaint, tmp_path):
     (tmp_path / "file").touch()
     assert "file" in complaint("record", "--frames", 10, "--out", tmp_path / "file" / "episodes")
+
+
+# -- any Gymnasium environment
+
+
+def test_train_without_an_encoder_learns_any_environment_and_plot_shows_it(tmp_path, capsys):
+    run = tmp_path / "run"
+    options = ["--steps", "250", "--start-steps", "200", "--evaluate-every", "200", "--evaluation-episodes", "1"]
+    arguments = ["train", "--env", "Pendulum-v1", "--encoder", "none", "--algo", "ddpg", *options, "--out", str(run)]
+    assert main(arguments) == 0
+    assert {"config.json", "episodes.csv", "evaluations.csv"} <= {path.name for path in run.iterdir()}
+    assert main(["plot", str(run), "--out", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_environment_that_there_is_not_is_named(complaint):
+    assert "Pendulum-v77" in complaint("train", "--encoder", "none", "--env", "Pendulum-v77")

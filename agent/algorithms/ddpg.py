@@ -1,15 +1,26 @@
 """Deep deterministic policy gradient (Lillicrap 2015, arXiv 1509.02971), the algorithm of Kendall 2018."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 
-from agent.networks import Actor, Critic
-from agent.replay import Batch
-from agent.targets import polyak, target_of, td_target
+from agent.networks import FINAL_INIT, Actor, Critic, Norm
+from agent.replay import Batch, Sample
+from agent.targets import inverted, polyak, target_of, td_target
+from agent.update import (
+    Executed,
+    Part,
+    adam,
+    as_asked,
+    descend,
+    flat_state,
+    load_flat_state,
+    saturation,
+    weighted,
+)
 
 
 @dataclass(frozen=True)
@@ -22,16 +33,13 @@ class DDPGConfig:
     actor_lr: float = 3e-4  # Adam's step size; Lillicrap 2015 has 1e-4
     critic_lr: float = 1e-3  # Adam's step size; Lillicrap 2015
     tau: float = 0.005  # how far the targets follow per update; Lillicrap 2015 has 1e-3
-    max_grad_norm: float = 1.0  # of the actor's and the critic's gradient
-    preactivation_cost: float = 3e-2  # penalty on the squared pre-tanh action, against saturation at ±1
-
-
-Executed = Callable[[Tensor, Tensor], Tensor]  # (obs, action) -> the action that the motors would get
-
-
-def as_asked(obs: Tensor, action: Tensor) -> Tensor:
-    """The motors of a vehicle without limits."""
-    return action
+    max_grad_norm: float | None = 1.0  # of the actor's and the critic's gradient; Kendall 2018 has 0.005
+    saturation_cure: Literal["preactivation cost", "inverting gradients"] = "preactivation cost"  # against ±1
+    preactivation_cost: float = 3e-2  # penalty on the squared pre-tanh action, if that is the cure
+    critic_l2: float = 0.0  # weight decay of the critic; Lillicrap 2015 has 1e-2
+    actor_norm: Norm = "layer"  # Lillicrap 2015 has "batch"
+    critic_norm: Norm = "layer"  # Lillicrap 2015 has "batch"
+    final_init: float = FINAL_INIT  # bound of the last layers' first weights; Lillicrap 2015
 
 
 class DDPG:
@@ -43,51 +51,79 @@ class DDPG:
 
     def __init__(self, config: DDPGConfig, obs_size: int, action_size: int, executed: Executed = as_asked) -> None:
         self.config, self.executed = config, executed
-        self.actor = Actor(obs_size, action_size, config.hidden)
-        self.critic = Critic(obs_size, action_size, config.hidden)
+        self.actor = Actor(obs_size, action_size, config.hidden, config.actor_norm, final_init=config.final_init)
+        self.critic = Critic(obs_size, action_size, config.hidden, config.critic_norm, final_init=config.final_init)
         self.target_actor = target_of(self.actor)
         self.target_critic = target_of(self.critic)
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), config.actor_lr)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), config.critic_lr)
+        self.actor_optimizer = adam(self.actor.parameters(), config.actor_lr)
+        self.critic_optimizer = adam(self.critic.parameters(), config.critic_lr, config.critic_l2)
 
     @property
     def policy(self) -> Actor:
         """What drives: the target actor μ', whose slow average of the weights does not sway from update to update."""
         return self.target_actor
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One step of the critic, one of the actor, one of the targets; returns scalars to log."""
-        critic_loss, value = self._critic_loss(batch)
-        self._descend(self.critic_optimizer, critic_loss)
-        actor_loss = self._actor_loss(batch)
-        self._descend(self.actor_optimizer, actor_loss)
+    def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
+        """One step of the critic, one of the actor, one of the targets; returns scalars to log and |δ| as priority."""
+        batch, weight = weighted(sample)
+        scalars = self._improve_critic(batch, weight) | self._improve_actor(batch.obs)
         polyak(self.target_critic, self.critic, self.config.tau)
         polyak(self.target_actor, self.actor, self.config.tau)
-        return {
-            "critic_loss": critic_loss.detach(),
-            "actor_loss": actor_loss.detach(),
-            "q_mean": value.detach().mean(),
-        }
+        return scalars
 
-    def _critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """mean (y − Q(s, a))², y = r + γ(1−d)·Q'(s', μ'(s'))."""
+    def _improve_critic(self, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
+        """Descend mean w·(y − Q(s, a))², y = r + γ(1−d)·Q'(s', μ'(s'))."""
         with torch.no_grad():
             next_action = self.executed(batch.next_obs, self.target_actor(batch.next_obs))
             next_value = self.target_critic(batch.next_obs, next_action)
             target = td_target(batch.reward, batch.discount, next_value)
         value = self.critic(batch.obs, batch.action)
-        return F.mse_loss(value, target), value
+        error = target - value
+        loss = (weight * error.square()).mean()
+        norm = descend(self.critic_optimizer, loss, self.config.max_grad_norm)
+        value, error = value.detach(), error.detach().abs()
+        return {
+            "critic_loss": loss.detach(),
+            "critic_grad_norm": norm,
+            "q_mean": value.mean(),
+            "q_max": value.max(),
+            "td_error": error.mean(),
+            "priority": error,
+        }
 
-    def _actor_loss(self, batch: Batch) -> Tensor:
-        """−mean Q(s, μ(s)), plus the cost of saturation."""
-        preactivation = self.actor.preactivation(batch.obs)
-        value = self.critic(batch.obs, self.executed(batch.obs, torch.tanh(preactivation)))
-        return -value.mean() + self.config.preactivation_cost * preactivation.square().mean()
+    def _improve_actor(self, obs: Tensor) -> dict[str, Tensor]:
+        """Climb mean Q(s, μ(s)) without driving μ(s) into ±1, where tanh has no gradient left."""
+        preactivation = self.actor.preactivation(obs)
+        action = torch.tanh(preactivation)
+        if self.config.saturation_cure == "preactivation cost":
+            loss = -self._climbed(obs, action) + self.config.preactivation_cost * preactivation.square().mean()
+            norm = descend(self.actor_optimizer, loss, self.config.max_grad_norm)
+        else:
+            action = action.detach().requires_grad_()
+            loss = -self._climbed(obs, action)
+            (uphill,) = torch.autograd.grad(-loss, action)
+            past_tanh = -(inverted(uphill, action.detach()) * preactivation).sum()
+            norm = descend(self.actor_optimizer, past_tanh, self.config.max_grad_norm)
+        return {"actor_loss": loss.detach(), "actor_grad_norm": norm, "saturation": saturation(action)}
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        parameters = optimizer.param_groups[0]["params"]
-        gradients = torch.autograd.grad(loss, parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
-        optimizer.step()
+    def _climbed(self, obs: Tensor, action: Tensor) -> Tensor:
+        return self.critic(obs, self.executed(obs, action)).mean()
+
+    @property
+    def _parts(self) -> dict[str, Part]:
+        return {
+            "actor": self.actor,
+            "critic": self.critic,
+            "target_actor": self.target_actor,
+            "target_critic": self.target_critic,
+            "actor_optimizer": self.actor_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of all that an update depends on, as flat names."""
+        return flat_state(self._parts)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there; the next update is bit-identical on the same machine."""
+        load_flat_state(self._parts, state)

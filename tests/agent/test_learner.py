@@ -69,7 +69,7 @@ def until_a_test(told: EpisodeReport, weights: np.ndarray | None) -> bool:
 def test_the_discount_is_zero_on_termination_and_gamma_on_a_time_out():
     learner = make(Line(experience("..t"), experience("..x"), report("test")), Ratio(0, 0))
     learner.run(until_a_test)
-    batch = learner.replay.sample(500)
+    batch = learner.replay.sample(500).batch
     assert len(learner.replay) == 6
     assert torch.all(batch.next_obs == batch.obs + 100)
     found = {
@@ -149,4 +149,4 @@ def test_the_replay_keeps_its_own_copy_of_what_came():
     learner.run(until_a_test)
     for array in arrays:
         array[:] = 0
-    assert learner.replay.sample(50).next_obs.min().item() == pytest.approx(100)
+    assert learner.replay.sample(50).batch.next_obs.min().item() == pytest.approx(100)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from agent.networks import Actor, Critic
+from agent.networks import Actor, CategoricalCritic, Critic, Critics, mlp
 
 
 @pytest.fixture
@@ -58,3 +58,89 @@ def test_batches_that_do_not_belong_together_are_refused(obs):
         critic(obs, torch.zeros(1, 2))
     with pytest.raises(TypeCheckError):
         critic(obs[0], torch.zeros(2))
+
+
+def copied(critics: Critics, i: int) -> Critic:
+    """Critic i of an ensemble as a network of its own."""
+    critic = Critic(5, 2, (8, 8), norm="layer" if len(critics.scales) else "none")
+    linear = [module for module in critic.modules() if isinstance(module, torch.nn.Linear)]
+    for layer, weight, bias in zip(linear, critics.weights, critics.biases, strict=True):
+        layer.weight.data.copy_(weight[i].T)
+        layer.bias.data.copy_(bias[i, 0])
+    norms = [module for module in critic.modules() if isinstance(module, torch.nn.LayerNorm)]
+    for layer, scale, shift in zip(norms, critics.scales, critics.shifts, strict=True):
+        layer.weight.data.copy_(scale[i, 0])
+        layer.bias.data.copy_(shift[i, 0])
+    return critic
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_an_ensemble_is_so_many_separate_critics(obs, norm):
+    critics, action = Critics(3, 5, 2, (8, 8), norm), torch.rand(7, 2)
+    for parameter in critics.parameters():
+        parameter.data.uniform_(-1, 1)
+    values = critics(obs, action)
+    assert values.shape == (3, 7)
+    for i in range(3):
+        assert torch.allclose(values[i], copied(critics, i)(obs, action), atol=1e-5)
+    assert torch.equal(critics.first(obs, action), values[0])
+
+
+def test_the_members_of_an_ensemble_start_differently_and_as_separate_networks_would(obs):
+    critics = Critics(50, 5, 2, (64, 64))
+    values = critics(obs, torch.zeros(7, 2))
+    assert values.abs().max() < 0.2
+    assert len(values[:, 0].unique()) == 50
+    bounds = [tensor.abs().max().item() for tensor in critics.weights]
+    assert bounds == pytest.approx([7**-0.5, 64**-0.5, 3e-3], rel=0.01)  # nn.Linear: ±1/√inputs
+
+
+def test_values_of_an_ensemble_are_not_squashed(obs):
+    critics = Critics(2, 5, 2, (8,))
+    torch.nn.init.constant_(critics.biases[-1], 40.0)
+    assert critics(obs, torch.zeros(7, 2)).min() > 39
+
+
+def test_the_first_critic_leaves_no_gradient_on_the_others(obs):
+    critics = Critics(2, 5, 2, (8,))
+    critics.first(obs, torch.zeros(7, 2)).sum().backward()
+    assert critics.weights[0].grad[0].abs().max() > 0
+    assert critics.weights[0].grad[1].abs().max() == 0
+
+
+def test_dropout_is_of_training_only_and_of_its_rate(obs):
+    critics, action = Critics(1, 5, 2, (64,), dropout=0.5), torch.zeros(7, 2)
+    assert not torch.equal(critics(obs, action), critics(obs, action))
+    critics.eval()
+    assert torch.equal(critics(obs, action), critics(obs, action))
+
+
+def test_an_ensemble_refuses_batches_that_do_not_belong_together(obs):
+    with pytest.raises(TypeCheckError):
+        Critics(2, 5, 2, (8,))(obs, torch.zeros(1, 2))
+
+
+def test_the_mean_of_a_categorical_critic_by_hand(obs):
+    critic = CategoricalCritic(5, 2, (8,), torch.tensor([-1.0, 0.0, 3.0]))
+    assert critic(obs, torch.zeros(7, 2)).shape == (7, 3)
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
+    assert critic.mean(logits).tolist() == pytest.approx([0.25])
+
+
+def test_an_mlp_has_the_layers_it_was_asked_for():
+    names = [type(module).__name__ for module in mlp([3, 4, 2], "batch", "elu", dropout=0.1)]
+    assert names == ["Linear", "Dropout", "BatchNorm1d", "ELU", "Linear"]
+    assert [type(module).__name__ for module in mlp([3, 4, 2], "none", "tanh")] == ["Linear", "Tanh", "Linear"]
+    assert mlp([3, 400, 2], final_init=0.5)[-1].weight.abs().max() > 0.4
+
+
+def test_a_batch_normalised_actor_sees_observations_of_any_scale_alike():
+    actor, obs = Actor(5, 2, (8,), norm="batch"), torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(actor(obs), actor(100 + 30 * obs), atol=1e-3)
+
+
+def test_a_batch_normalised_critic_normalises_the_state_and_not_the_action():
+    critic, obs = Critic(5, 2, (8,), norm="batch"), torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
+    action = torch.rand(64, 2, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(critic(obs, action), critic(100 + 30 * obs, action), atol=1e-3)
+    assert not torch.allclose(critic(obs, action), critic(obs, 30 * action), atol=1e-3)

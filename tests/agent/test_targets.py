@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from agent.targets import polyak, target_of, td_target
+from agent.targets import inverted, polyak, project, smoothed, target_of, td_target
 
 
 def linear(value: float) -> nn.Linear:
@@ -54,3 +54,89 @@ def test_a_column_where_a_row_of_numbers_belongs_is_refused():
         td_target(reward, torch.ones(4), column)
     with pytest.raises(TypeError):
         td_target(reward, torch.ones(5), torch.ones(5))
+
+
+ATOMS = torch.tensor([0.0, 1.0, 2.0, 3.0])
+
+
+def test_projection_by_hand():
+    """r + γz = 1 + 0.5 · (0, 1, 2, 3) = 1, 1.5, 2, 2.5: the halves are shared by their neighbours."""
+    probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    projected = project(probabilities, torch.tensor([1.0]), torch.tensor([0.5]), ATOMS)
+    assert projected[0].tolist() == pytest.approx([0.0, 0.1 + 0.1, 0.1 + 0.3 + 0.2, 0.2])
+
+
+def test_projection_of_a_terminal_step_is_the_reward_alone():
+    probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.4]] * 4)
+    reward = torch.tensor([2.0, 0.25, 7.0, -7.0])
+    projected = project(probabilities, reward, torch.zeros(4), ATOMS)
+    expected = torch.tensor([[0, 0, 1, 0], [0.75, 0.25, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+    assert torch.allclose(projected, expected)
+
+
+@given(seed=st.integers(0, 2**31), discount=st.floats(0, 1), reward=st.floats(-1, 1))
+def test_projection_keeps_the_whole_probability_and_the_mean_within_range(seed, discount, reward):
+    generator, atoms = torch.Generator().manual_seed(seed), torch.linspace(-10, 10, 21)
+    probabilities = torch.zeros(3, 21)
+    probabilities[:, 5:16] = torch.rand(3, 11, generator=generator).softmax(dim=1)  # Z' within ±5: nothing is cut off
+    projected = project(probabilities, torch.full((3,), reward), torch.full((3,), discount), atoms)
+    assert projected.min() >= 0
+    assert projected.sum(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert (projected @ atoms).tolist() == pytest.approx(
+        (reward + discount * (probabilities @ atoms)).tolist(), abs=1e-4
+    )
+
+
+@given(low=st.floats(-200, 0), width=st.floats(0.5, 300), count=st.integers(2, 101))
+def test_projection_from_beyond_either_end_is_never_negative(low, width, count):
+    atoms = torch.linspace(low, low + width, count)
+    reward = torch.tensor([-1e4, 1e4])
+    projected = project(torch.full((2, count), 1 / count), reward, torch.ones(2), atoms)
+    assert projected.min() >= 0
+    assert projected[0, 0].item() == pytest.approx(1, abs=1e-4)
+    assert projected[1, -1].item() == pytest.approx(1, abs=1e-4)
+
+
+def test_projection_agrees_with_monte_carlo():
+    """Draw returns from Z', move them, and let each fall on one neighbour with the chance of its nearness."""
+    generator, draws = torch.Generator().manual_seed(0), 200_000
+    atoms, reward, discount = torch.linspace(-1, 1, 9), 0.3, 0.9
+    probabilities = torch.rand(9, generator=generator).softmax(dim=0)
+    drawn = atoms[torch.multinomial(probabilities, draws, replacement=True, generator=generator)]
+    position = ((reward + discount * drawn).clamp(-1, 1) + 1) / 0.25
+    chance = torch.rand(draws, generator=generator)
+    fallen = (position.floor() + (chance < position - position.floor())).long()
+    frequencies = torch.bincount(fallen, minlength=9) / draws
+    projected = project(probabilities[None], torch.tensor([reward]), torch.tensor([discount]), atoms)[0]
+    assert torch.allclose(projected, frequencies, atol=5 * (0.25 / draws) ** 0.5)  # five standard deviations at most
+
+
+def test_smoothing_noise_has_its_spread_and_stays_within_its_clip():
+    generator = torch.Generator().manual_seed(0)
+    noise = smoothed(torch.zeros(100_000, 1), 0.2, 0.5, generator)
+    assert noise.abs().max().item() == pytest.approx(0.5)
+    assert noise.std().item() == pytest.approx(0.2 * 0.9806, rel=0.02)  # σ of a normal clipped at 2.5 σ: √(1−0.0383)
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.003)
+    assert smoothed(torch.ones(1000, 2), 0.2, 0.5, generator).max() == 1.0
+
+
+def test_smoothing_leaves_the_action_as_it_was():
+    action = torch.zeros(4, 2)
+    smoothed(action, 0.2, 0.5, torch.Generator())
+    assert torch.equal(action, torch.zeros(4, 2))
+
+
+def test_inverted_gradients_by_hand():
+    gradient = torch.tensor([[2.0, -2.0, 2.0, -2.0, 2.0]])
+    action = torch.tensor([[1.0, 1.0, 0.5, 0.5, -1.0]])
+    assert inverted(gradient, action).tolist() == [[0.0, -2.0, 0.5, -1.5, 2.0]]
+
+
+def test_polyak_copies_running_statistics():
+    source = nn.BatchNorm1d(3)
+    target = target_of(source)
+    source(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)) + 4)
+    polyak(target, source, 0.005)
+    assert torch.equal(target.running_mean, source.running_mean)
+    assert target.running_mean.min() > 0.1
+    assert not target.training

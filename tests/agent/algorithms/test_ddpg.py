@@ -9,7 +9,7 @@ import torch
 
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.checkpoint import flat_weights, load_flat_weights
-from agent.replay import Batch
+from agent.replay import Batch, Sample
 
 CONFIG = replace(DDPGConfig(), hidden=(6,), batch_size=16, preactivation_cost=0.0, max_grad_norm=1e9)
 STEP = 1e-6  # of finite differences in float64
@@ -228,7 +228,124 @@ def test_an_update_reports_the_losses_of_before_it():
         value = ddpg.critic(batch.obs, batch.action)
         y = batch.reward + 0.9 * ddpg.target_critic(batch.next_obs, ddpg.target_actor(batch.next_obs))
         climbed = ddpg.critic(batch.obs, ddpg.actor(batch.obs)).mean()
-    scalars = {name: scalar.item() for name, scalar in ddpg.update(batch).items()}
+    scalars = ddpg.update(batch)
+    assert torch.allclose(scalars["priority"], (y - value).abs(), rtol=1e-4)
+    scalars = {name: scalar.item() for name, scalar in scalars.items() if scalar.ndim == 0}
     assert scalars["critic_loss"] == pytest.approx((y - value).square().mean().item(), rel=1e-4)
     assert scalars["actor_loss"] == pytest.approx(-climbed.item(), rel=1e-4)
     assert scalars["q_mean"] == pytest.approx(value.mean().item(), rel=1e-4)
+    assert scalars["q_max"] == pytest.approx(value.max().item(), rel=1e-4)
+    assert scalars["td_error"] == pytest.approx((y - value).abs().mean().item(), rel=1e-4)
+
+
+def test_reported_gradient_norms_are_those_before_clipping():
+    ddpg, batch = descending(CONFIG, actor_lr=1.0), random_batch()
+    moved = step_of(ddpg.actor, ddpg, batch).norm().item()
+    clipped = descending(replace(CONFIG, max_grad_norm=0.005), actor_lr=1.0)
+    assert clipped.update(batch)["actor_grad_norm"].item() == pytest.approx(moved, rel=1e-4)
+
+
+def test_importance_weights_weigh_the_squared_errors():
+    batch, rows = random_batch(), torch.arange(16)
+    weight = torch.where(rows < 4, 4.0, 0.0)
+    weighted, alone = descending(CONFIG, critic_lr=0.1), descending(CONFIG, critic_lr=0.1)
+    weighted.update(Sample(batch, rows, weight))
+    alone.update(Batch(*(column[:4] for column in batch)))  # mean over 4 = mean over 16 of four-fold weights
+    assert torch.allclose(weights(weighted.critic), weights(alone.critic), atol=1e-6)
+
+
+def test_actions_are_executed_by_the_vehicle_before_q_sees_them():
+    seen = []
+
+    def limited(obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        seen.append(obs)
+        return 0 * action + 0.25
+
+    ddpg, batch = descending(CONFIG), random_batch()
+    ddpg.executed = limited
+    with torch.no_grad():
+        quarter = torch.full_like(batch.action, 0.25)
+        y = batch.reward + 0.9 * ddpg.target_critic(batch.next_obs, quarter)
+        expected = (y - ddpg.critic(batch.obs, batch.action)).abs()
+        climbed = ddpg.critic(batch.obs, quarter).mean()
+    scalars = ddpg.update(batch)
+    assert torch.allclose(scalars["priority"], expected, atol=1e-6)
+    assert scalars["actor_loss"].item() == pytest.approx(-climbed.item(), rel=1e-5)
+    assert torch.equal(seen[0], batch.next_obs)
+    assert torch.equal(seen[1], batch.obs)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_inverting_gradients_reach_the_preactivation_past_tanh():
+    config = replace(CONFIG, saturation_cure="inverting gradients")
+    ddpg, batch = descending(config, actor_lr=1.0), random_batch()
+    actor = copy.deepcopy(ddpg.actor)
+
+    def preactivation(theta: torch.Tensor) -> torch.Tensor:
+        load_flat_weights(actor, theta)
+        return torch.atanh(actor(batch.obs))
+
+    with torch.no_grad():
+        theta = flat_weights(ddpg.actor)
+        gradient = numeric_gradient(preactivation, theta)
+        action = ddpg.actor(batch.obs)
+        uphill = action_value_gradient(ddpg.critic, batch.obs, action)
+        room = torch.where(uphill > 0, 1 - action, action + 1) / 2
+        expected = torch.einsum("ba,ban->n", uphill * room, gradient) / len(batch.obs)
+    assert torch.allclose(step_of(ddpg.actor, ddpg, batch), expected, atol=1e-7, rtol=1e-4)
+
+
+def test_inverting_gradients_bring_a_saturated_actor_back():
+    def action_after(cure: str) -> float:
+        torch.manual_seed(0)
+        config = replace(LEARNING, saturation_cure=cure, preactivation_cost=0.0)
+        ddpg, generator = DDPG(config, obs_size=2, action_size=1), torch.Generator().manual_seed(0)
+        torch.nn.init.constant_(list(ddpg.actor.parameters())[-1], 12.0)  # tanh'(12) is 0 in float32
+        for _ in range(300):
+            ddpg.update(bandit(generator))
+        return ddpg.actor(FIRST).item()
+
+    assert action_after("inverting gradients") == pytest.approx(0.5, abs=0.1)
+    assert action_after("preactivation cost") == 1.0  # a cost of nothing is no cure
+
+
+def test_l2_shrinks_the_critic_alone():
+    batch = random_batch()._replace(reward=torch.zeros(16), discount=torch.zeros(16))
+    batch = batch._replace(obs=torch.zeros(16, 3), action=torch.zeros(16, 2))
+
+    def moved(l2: float) -> tuple[float, float]:
+        torch.manual_seed(0)
+        ddpg = DDPG(replace(CONFIG, critic_l2=l2, critic_lr=1e-3, actor_lr=0.0), 3, 2)
+        unseen = ddpg.critic.body[0].weight  # no input reaches it: its gradient is nothing but the decay
+        before = unseen.detach().clone()
+        ddpg.update(batch)
+        return (before.abs() - unseen.detach().abs()).mean().item(), step_norm(ddpg.actor, batch)
+
+    def step_norm(actor: torch.nn.Module, batch: Batch) -> float:
+        return actor(batch.obs).norm().item()
+
+    assert moved(1e-2)[0] == pytest.approx(1e-3, rel=0.02)  # Adam's first step is its step size towards zero
+    assert moved(0.0)[0] == 0
+    assert moved(1e-2)[1] == moved(0.0)[1]
+
+
+def test_batch_normalised_networks_learn_and_their_targets_use_running_statistics():
+    torch.manual_seed(0)
+    config = replace(LEARNING, actor_norm="batch", critic_norm="batch")
+    ddpg, generator = DDPG(config, obs_size=2, action_size=1), torch.Generator().manual_seed(0)
+    for _ in range(500):
+        batch = bandit(generator)
+        batch = batch._replace(obs=5 + 2 * torch.randn(64, 2, generator=generator))
+        ddpg.update(batch._replace(next_obs=batch.obs))
+    statistics = ddpg.policy.state
+    assert not statistics.training
+    assert statistics.running_mean.tolist() == pytest.approx([5, 5], abs=0.5)
+    assert statistics.running_var.tolist() == pytest.approx([4, 4], abs=1)
+    assert ddpg.policy(torch.full((1, 2), 5.0)).item() == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_saturated_actor_is_reported():
+    ddpg, batch = descending(CONFIG), random_batch()
+    last = list(ddpg.actor.parameters())[-1]
+    torch.nn.init.constant_(last[:1], 40.0)  # one of two components
+    assert 0.5 <= ddpg.update(batch)["saturation"].item() < 0.9

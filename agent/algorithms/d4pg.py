@@ -1,0 +1,120 @@
+"""Distributed distributional deterministic policy gradients (Barth-Maron 2018, arXiv 1804.08617): its learner.
+
+The n-step returns and priorities come with the sample, the many actors with the trainer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from agent.networks import Actor, CategoricalCritic
+from agent.replay import Batch, Sample
+from agent.targets import polyak, project, target_of
+from agent.update import (
+    Executed,
+    Part,
+    adam,
+    as_asked,
+    descend,
+    flat_state,
+    load_flat_state,
+    saturation,
+    weighted,
+)
+
+
+@dataclass(frozen=True)
+class D4PGConfig:
+    """Distributed distributional deterministic policy gradients."""
+
+    gamma: float = 0.99  # discount per step; Barth-Maron 2018
+    batch_size: int = 256  # transitions per update; Barth-Maron 2018
+    hidden: tuple[int, ...] = (256, 256)  # units of the hidden layers of actor and critic; as TD3
+    actor_lr: float = 1e-4  # Adam's step size; Barth-Maron 2018
+    critic_lr: float = 1e-4  # Adam's step size; Barth-Maron 2018
+    tau: float = 0.005  # how far the targets follow per update; Barth-Maron 2018 copies them every 100 updates
+    v_min: float = -150.0  # the least return of the atoms; dm_control's D4PG
+    v_max: float = 150.0  # the greatest; dm_control's D4PG
+    atoms: int = 101  # dm_control's D4PG
+    max_grad_norm: float | None = None
+    preactivation_cost: float = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
+    norm: Literal["none", "layer"] = "layer"  # of actor and critic; Acme (Hoffman 2020)
+
+
+class D4PG:
+    """Actor, categorical critic, their targets and one update of all of them; `executed` is explained in DDPG."""
+
+    def __init__(self, config: D4PGConfig, obs_size: int, action_size: int, executed: Executed = as_asked) -> None:
+        self.config, self.executed = config, executed
+        sizes = obs_size, action_size, config.hidden
+        atoms = torch.linspace(config.v_min, config.v_max, config.atoms)
+        self.actor = Actor(*sizes, config.norm)
+        self.critic = CategoricalCritic(*sizes, atoms, config.norm)
+        self.target_actor = target_of(self.actor)
+        self.target_critic = target_of(self.critic)
+        self.actor_optimizer = adam(self.actor.parameters(), config.actor_lr)
+        self.critic_optimizer = adam(self.critic.parameters(), config.critic_lr)
+
+    @property
+    def policy(self) -> Actor:
+        """What drives: μ."""
+        return self.actor
+
+    def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
+        """One step of the critic, one of the actor, one of the targets; returns scalars to log and priorities."""
+        batch, weight = weighted(sample)
+        scalars = self._improve_critic(batch, weight) | self._improve_actor(batch.obs)
+        polyak(self.target_critic, self.critic, self.config.tau)
+        polyak(self.target_actor, self.actor, self.config.tau)
+        return scalars
+
+    def _improve_critic(self, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
+        """Descend mean w·H(Φ(r + γⁿ Z'(s', μ'(s'))), Z(s, a)); the priority is the KL divergence (Hessel 2018)."""
+        with torch.no_grad():
+            next_action = self.executed(batch.next_obs, self.target_actor(batch.next_obs))
+            following = self.target_critic(batch.next_obs, next_action).softmax(dim=-1)
+            target = project(following, batch.reward, batch.discount, self.critic.atoms)
+        logits = self.critic(batch.obs, batch.action)
+        cross_entropy = -(target * logits.log_softmax(dim=-1)).sum(dim=-1)
+        loss = (weight * cross_entropy).mean()
+        norm = descend(self.critic_optimizer, loss, self.config.max_grad_norm)
+        value = self.critic.mean(logits.detach())
+        return {
+            "critic_loss": loss.detach(),
+            "critic_grad_norm": norm,
+            "q_mean": value.mean(),
+            "q_max": value.max(),
+            "td_error": (target @ self.critic.atoms - value).abs().mean(),
+            "priority": (cross_entropy.detach() + torch.xlogy(target, target).sum(dim=-1)).clamp(min=0),
+        }
+
+    def _improve_actor(self, obs: Tensor) -> dict[str, Tensor]:
+        """Climb mean E[Z(s, μ(s))]."""
+        preactivation = self.actor.preactivation(obs)
+        action = torch.tanh(preactivation)
+        loss = -self.critic.mean(self.critic(obs, self.executed(obs, action))).mean()
+        loss = loss + self.config.preactivation_cost * preactivation.square().mean()
+        norm = descend(self.actor_optimizer, loss, self.config.max_grad_norm)
+        return {"actor_loss": loss.detach(), "actor_grad_norm": norm, "saturation": saturation(action)}
+
+    @property
+    def _parts(self) -> dict[str, Part]:
+        return {
+            "actor": self.actor,
+            "critic": self.critic,
+            "target_actor": self.target_actor,
+            "target_critic": self.target_critic,
+            "actor_optimizer": self.actor_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of all that an update depends on, as flat names."""
+        return flat_state(self._parts)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there; the next update is bit-identical on the same machine."""
+        load_flat_state(self._parts, state)

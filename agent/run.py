@@ -1,0 +1,154 @@
+"""One environment, one actor and one learner, by turns: what `train_sync` drives step by step."""
+
+import time
+from collections.abc import Callable
+from pkgutil import resolve_name
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from agent.algorithms import ALGORITHMS
+from agent.metrics import Episode, Evaluation
+from agent.n_step import NStep
+from agent.noise import RandomStart, load_noise
+from agent.noise.none import NoNoiseConfig
+from agent.prioritized_replay import PrioritizedReplay
+from agent.replay import Replay
+from agent.snapshot import Snapshot
+from agent.sync_config import SyncConfig
+from agent.tasks import evaluate
+
+WEIGHTS, EXPLORATION, START, SAMPLES, EPISODES, EVALUATIONS = range(6)  # what a seed is derived for
+
+
+class Run:
+    """One environment, one actor and one learner, by turns; another environment to be judged in.
+
+    Some environments remember earlier episodes whatever their seed (BipedalWalker-v3, those of PyBullet). A resumed run
+    has new ones, so both are made anew whenever a snapshot is taken: then it makes no difference.
+    """
+
+    def __init__(self, config: SyncConfig, make: Callable[[], gymnasium.Env]) -> None:
+        self.config, self.make = config, make
+        self.env, self.judge = make(), make()
+        torch.manual_seed(seed_for(config.seed, WEIGHTS))
+        (obs_size,), (action_size,) = self.env.observation_space.shape, self.env.action_space.shape  # type: ignore[misc]
+        self.settings = getattr(config, config.algo)
+        self.algorithm = resolve_name(ALGORITHMS[config.algo])(self.settings, obs_size, action_size)
+        self.replay = make_replay(config, obs_size, action_size)
+        self.n_step = NStep(config.n_step or 1, self.settings.gamma)
+        self.explorer = make_explorer(config, action_size)
+        self.steps = self.episodes = self.updates = self.saved_at = 0
+        self.began = time.monotonic()
+        self.between_episodes = True
+        self.obs, self.rewards = np.zeros(obs_size, np.float32), list[float]()
+        self.logged: dict[str, Tensor] = {}
+
+    @property
+    def seconds(self) -> float:
+        """That the run has taken, also before it was resumed."""
+        return time.monotonic() - self.began
+
+    def act(self) -> np.ndarray:
+        """The action to try next, (a,) in [-1, 1]; begins an episode if none goes on."""
+        if self.between_episodes:
+            self.obs, _ = self.env.reset(seed=seed_for(self.config.seed, EPISODES, self.episodes))
+            self.explorer.begin(self.algorithm.policy, self.episodes)
+            self.between_episodes, self.rewards = False, []
+        return self.explorer.act(self.algorithm.policy, self.obs)
+
+    def step(self, action: np.ndarray) -> Episode | None:
+        """Take a step and store what it completes; returns the episode if it ended."""
+        next_obs, reward, terminated, truncated, _ = self.env.step(action)
+        self.replay.add(self.n_step.add(self.obs, action, float(reward), terminated, truncated, next_obs))
+        self.steps += 1
+        self.rewards.append(float(reward))
+        self.obs = next_obs
+        self.between_episodes = bool(terminated or truncated)
+        if not self.between_episodes:
+            return None
+        self.episodes += 1
+        return Episode(self.steps, self.episodes, sum(self.rewards), len(self.rewards), bool(terminated), self.updates)
+
+    def learn(self) -> None:
+        """Make the updates that so many steps are worth."""
+        due = int(self.config.update_ratio * (self.steps - self.config.start_steps))
+        if isinstance(self.replay, PrioritizedReplay):
+            beta = self.config.priority.beta
+            self.replay.beta = beta + (1 - beta) * min(self.steps / self.config.steps, 1.0)
+        while self.updates < due and len(self.replay):
+            sample = self.replay.sample(self.settings.batch_size)
+            self.logged = self.algorithm.update(sample)
+            self.replay.reprioritise(sample.rows, self.logged["priority"])
+            self.updates += 1
+
+    def scalars(self) -> dict[str, float | Tensor]:
+        """Points of the learner's curves: from the latest update, and how fast all goes."""
+        rates = {"steps_per_s": self.steps / self.seconds, "updates_per_s": self.updates / self.seconds}
+        return {name: value for name, value in self.logged.items() if name != "priority"} | rates
+
+    def evaluate(self) -> Evaluation:
+        """Drive some episodes without noise, from starts that no other evaluation has."""
+        count = self.config.evaluation_episodes
+        seeds = [seed_for(self.config.seed, EVALUATIONS, self.steps, i) for i in range(count)]
+        returns, lengths = evaluate(self.algorithm.policy, self.judge, seeds)
+        mean, std, length = (float(x) for x in (returns.mean(), returns.std(), lengths.mean()))
+        return Evaluation(self.steps, count, mean, std, length, self.updates, round(self.seconds, 1))
+
+    def due_for_checkpoint(self) -> bool:
+        """True at the end of the first episode after a multiple of `checkpoint_every` steps."""
+        every = self.config.checkpoint_every
+        return self.steps // every > self.saved_at // every
+
+    def snapshot(self) -> Snapshot:
+        """All that the run depends on between two episodes (the n-step window is empty); renews the environments."""
+        self.close()
+        self.env, self.judge = self.make(), self.make()
+        self.saved_at = self.steps
+        tensors = {f"algorithm.{name}": tensor for name, tensor in self.algorithm.state_dict().items()}
+        facts = {
+            "episodes": self.episodes,
+            "updates": self.updates,
+            "seconds": self.seconds,
+            "explorer": self.explorer.state(),
+        }
+        return Snapshot(self.steps, tensors | {"torch": torch.get_rng_state()}, self.replay.state(), facts)
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self.env.close()
+        self.judge.close()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of a run with the same config."""
+        tensors, facts = dict(snapshot.tensors), snapshot.facts
+        torch.set_rng_state(tensors.pop("torch"))
+        self.algorithm.load_state_dict({name.removeprefix("algorithm."): x for name, x in tensors.items()})
+        self.replay.restore(snapshot.replay)
+        self.explorer.restore(facts["explorer"])
+        self.steps = self.saved_at = snapshot.step
+        self.episodes, self.updates = facts["episodes"], facts["updates"]
+        self.began = time.monotonic() - facts["seconds"]
+
+
+def make_replay(config: SyncConfig, obs_size: int, action_size: int) -> Replay:
+    """An empty replay of the kind that the config asks for."""
+    sizes = config.replay_capacity, obs_size, action_size
+    generator = torch.Generator().manual_seed(seed_for(config.seed, SAMPLES))
+    if config.prioritised:
+        return PrioritizedReplay(*sizes, generator, config.priority)
+    return Replay(*sizes, generator)
+
+
+def make_explorer(config: SyncConfig, action_size: int) -> RandomStart:
+    """The config's noise, after the random steps."""
+    noise = getattr(config, config.noise, NoNoiseConfig())
+    rng, start = (np.random.default_rng(seed_for(config.seed, purpose)) for purpose in (EXPLORATION, START))
+    return RandomStart(load_noise(config.noise)(noise, action_size, rng), config.start_steps, action_size, start)
+
+
+def seed_for(run: int, *purpose: int) -> int:
+    """A seed of 32 bits, independent for every run's seed and every purpose."""
+    return int(np.random.SeedSequence([run, *purpose]).generate_state(1)[0])

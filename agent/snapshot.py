@@ -1,0 +1,111 @@
+"""A run on disk, so that it can go on: everything it depends on, the last two times it was saved.
+
+    checkpoints/step-000020000/
+        learner.safetensors   networks, targets, optimisers, generators
+        replay-NAME.npy       one array each
+        run.json              counters, exploration
+        SHA256SUMS            of all of these; `sha256sum --check` understands it
+
+A snapshot is written into a folder beside and renamed when it is whole. A damaged one is found by its checksums, and
+the one before it is used. Nothing is pickled.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+KEPT = 2  # snapshots
+LEARNER, RUN, SUMS = "learner.safetensors", "run.json", "SHA256SUMS"
+
+
+class SnapshotError(ValueError):
+    """There is no snapshot to go on from, or none that is whole."""
+
+    exit_code = 2
+
+
+class Snapshot(NamedTuple):
+    """What a run depends on; the facts are JSON-ready."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    replay: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def save_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot into the folder of snapshots, then remove all but the last two."""
+    whole = folder / f"step-{snapshot.step:09d}"
+    part = whole.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _write(part, snapshot)
+        shutil.rmtree(whole, ignore_errors=True)
+        part.rename(whole)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    for old in snapshots(folder)[KEPT:]:
+        shutil.rmtree(old)
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """All snapshots in the folder, the newest first, sound or not."""
+    return sorted((path for path in folder.glob("step-*") if path.suffix != ".part"), reverse=True)
+
+
+def load_newest(folder: Path, warn: Callable[[str], None]) -> Snapshot:
+    """Read the newest sound snapshot; `warn` is told of each damaged one. Raises SnapshotError when there is none."""
+    for path in snapshots(folder):
+        try:
+            return _read(path)
+        except SnapshotError as error:
+            warn(f"{error}; the one before it is used")
+    raise SnapshotError(f"{folder}: no sound checkpoint to go on from; start anew without --resume")
+
+
+def _write(folder: Path, snapshot: Snapshot) -> None:
+    for name, tensor in snapshot.replay.items():
+        np.save(folder / f"replay-{name}.npy", tensor.numpy(), allow_pickle=False)
+    save_file({name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}, folder / LEARNER)
+    (folder / RUN).write_text(json.dumps({"step": snapshot.step, **snapshot.facts}, indent=1))
+    sums = [f"{_sum(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
+    (folder / SUMS).write_text("".join(sums))
+
+
+def _read(folder: Path) -> Snapshot:
+    """Read a snapshot whose files are as they were written. Raises SnapshotError naming the one that is not."""
+    _check(folder)
+    facts = json.loads((folder / RUN).read_bytes())
+    replay = {
+        file.stem.removeprefix("replay-"): torch.from_numpy(np.load(file, allow_pickle=False))
+        for file in folder.glob("replay-*.npy")
+    }
+    return Snapshot(facts.pop("step"), load_file(folder / LEARNER), replay, facts)
+
+
+def _check(folder: Path) -> None:
+    """Raise SnapshotError when a file is missing, not as it was written, or not known to the checksums."""
+    try:
+        lines = (folder / SUMS).read_text(errors="replace").splitlines()
+        known = {line[66:]: line[:64] for line in lines}
+        for name, expected in known.items():
+            if _sum(folder / name) != expected:
+                raise SnapshotError(f"{folder}: damaged checkpoint, {name} is not as it was written")
+        if known.keys() != {file.name for file in folder.iterdir()} - {SUMS}:
+            raise SnapshotError(f"{folder}: damaged checkpoint, {SUMS} is not as it was written")
+    except OSError as error:
+        raise SnapshotError(f"{folder}: damaged checkpoint, cannot read {error.filename}") from error
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
