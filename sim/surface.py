@@ -13,7 +13,7 @@ from sim.look import Look
 from sim.road import LEAST_NARROWING, Road
 from sim.strip import Strip, draw_strip
 
-CELL_M = 0.5  # of the grid, at full size; in the tightest bend interpolating across a cell is 2 mm off
+CELL_M = 1.0  # of the grid, at full size; in the tightest bend interpolating across a cell is 9 mm off
 BLOCK = 2  # cells either way that share a nearest point
 NOWHERE = 1e6  # a row far outside every strip, so that a blend with it is outside too
 
