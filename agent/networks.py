@@ -1,9 +1,9 @@
-"""Actors and critics: small multilayer perceptrons on one flat observation vector."""
+"""Actors and critics: small multilayer perceptrons on a flat observation, whose pieces may enter at any layer."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -17,26 +17,86 @@ Norm = Literal["none", "layer", "batch"]
 Activation = Literal["relu", "elu", "tanh"]
 NORMS = {"none": nn.Identity, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
 ACTIVATIONS = {"relu": partial(nn.ReLU, inplace=True), "elu": nn.ELU, "tanh": nn.Tanh}  # in place: no memory to fetch
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu_, "elu": F.elu, "tanh": torch.tanh}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which layer each piece of an observation, and the action, enters: 0 is the first, 1 the second hidden layer, ….
+
+    As in the networks for parkour (Heess 2017, arXiv 1707.02286, section 4.1), where terrain and proprioception are
+    kept apart at first, and in Lillicrap 2015, whose critic takes the action in at its second layer.
+    """
+
+    pieces: tuple[tuple[int, int], ...] = ()  # (numbers, layer) of consecutive pieces; () = all enter the first layer
+    action: int = 0  # layer of a critic that the action enters
+
+    def entering(self, obs: Tensor, action: Tensor | None = None) -> list[Tensor]:
+        """What enters the first, second, … layer; obs (…, o) and action (…, a) are joined in this order."""
+        parts = obs.split([size for size, _ in self.pieces], dim=-1) if self.pieces else (obs,)
+        layers = [layer for _, layer in self.pieces] if self.pieces else [0]
+        if action is not None:
+            parts, layers = (*parts, action), [*layers, self.action]
+        return [
+            torch.cat([part for part, at in zip(parts, layers, strict=True) if at == layer], dim=-1)
+            for layer in range(max(layers) + 1)
+        ]
+
+    def sizes(self, obs_size: int, action_size: int = 0) -> list[int]:
+        """How many numbers enter the first, second, … layer of a network, an actor's without action_size."""
+        action = torch.empty(action_size) if action_size else None
+        return [len(part) for part in self.entering(torch.empty(obs_size), action)]
+
+
+ONE_PIECE = Layout()
+
+
+class Body(nn.Sequential):
+    """A multilayer perceptron, some of whose inputs may enter at later linear layers."""
+
+    def forward(self, first: Tensor, *later: Tensor) -> Tensor:
+        """Join what is left of `later`, one at a time, to what reaches the second, third, … linear layer."""
+        x, waiting = self[0](first), list(later)
+        for module in list(self)[1:]:
+            if waiting and isinstance(module, nn.Linear):
+                x = torch.cat([x, waiting.pop(0)], dim=-1)
+            x = module(x)
+        return x
 
 
 def mlp(
-    sizes: Sequence[int],
+    entering: Sequence[int],
+    hidden: Sequence[int],
+    outputs: int,
     norm: Norm = "layer",
     activation: Activation = "relu",
     dropout: float = 0.0,
     final_init: float = FINAL_INIT,
-) -> nn.Sequential:
-    """Linear, dropout, norm and activation for every hidden size, then a linear layer that starts near zero."""
+) -> Body:
+    """Linear, dropout, norm and activation for every hidden size, then a linear layer that starts near zero.
+
+    entering: how many inputs enter the first, second, … linear layer.
+    """
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes[:-1]):
-        layers += [nn.Linear(inputs, outputs)]
+    *within, last = widths(entering, hidden, outputs)
+    for inputs, size in within:
+        layers += [nn.Linear(inputs, size)]
         layers += [nn.Dropout(dropout)] if dropout else []
-        layers += [NORMS[norm](outputs)] if norm != "none" else []
+        layers += [NORMS[norm](size)] if norm != "none" else []
         layers += [ACTIVATIONS[activation]()]
-    last = nn.Linear(sizes[-2], sizes[-1])
-    nn.init.uniform_(last.weight, -final_init, final_init)
-    nn.init.uniform_(last.bias, -final_init, final_init)
-    return nn.Sequential(*layers, last)
+    final = nn.Linear(*last)
+    nn.init.uniform_(final.weight, -final_init, final_init)
+    nn.init.uniform_(final.bias, -final_init, final_init)
+    return Body(*layers, final)
+
+
+def widths(entering: Sequence[int], hidden: Sequence[int], outputs: int) -> list[tuple[int, int]]:
+    """(inputs, outputs) of every linear layer. Raises ValueError when something enters behind the last."""
+    if len(entering) > len(hidden) + 1:
+        raise ValueError(f"something enters layer {len(entering) - 1}; expected at most {len(hidden)}, the last")
+    more = [*entering[1:], *[0] * len(hidden)]
+    inputs = [entering[0], *(size + extra for size, extra in zip(hidden, more, strict=False))]
+    return list(zip(inputs, [*hidden, outputs], strict=True))
 
 
 def state_norm(obs_size: int, norm: Norm) -> nn.Module:
@@ -55,14 +115,16 @@ class Actor(nn.Module):
         norm: Norm = "layer",
         activation: Activation = "relu",
         final_init: float = FINAL_INIT,
+        layout: Layout = ONE_PIECE,
     ) -> None:
         super().__init__()
+        self.layout = layout
         self.state = state_norm(obs_size, norm)
-        self.body = mlp([obs_size, *hidden, action_size], norm, activation, final_init=final_init)
+        self.body = mlp(layout.sizes(obs_size), hidden, action_size, norm, activation, final_init=final_init)
 
     def preactivation(self, obs: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch action"]:
         """f(s), the action before tanh."""
-        return self.body(self.state(obs))
+        return self.body(*self.layout.entering(self.state(obs))).to(obs.dtype)  # out of bfloat16
 
     def forward(self, obs: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch action"]:
         """μ(s)."""
@@ -73,7 +135,7 @@ class Critic(nn.Module):
     """The action value Q(s, a); nothing squashes its output.
 
     With batch normalisation only the state is normalised: Lillicrap 2015 has it in all layers before the action enters,
-    which here is the first one.
+    which here is the first one unless the layout says otherwise.
     """
 
     def __init__(
@@ -84,17 +146,19 @@ class Critic(nn.Module):
         norm: Norm = "layer",
         activation: Activation = "relu",
         final_init: float = FINAL_INIT,
+        layout: Layout = ONE_PIECE,
     ) -> None:
         super().__init__()
+        self.layout = layout
         self.state = state_norm(obs_size, norm)
         within: Norm = "none" if norm == "batch" else norm
-        self.body = mlp([obs_size + action_size, *hidden, 1], within, activation, final_init=final_init)
+        self.body = mlp(layout.sizes(obs_size, action_size), hidden, 1, within, activation, final_init=final_init)
 
     def forward(
         self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch action"]
     ) -> Float[Tensor, " batch"]:
         """Q(s, a)."""
-        return self.body(torch.cat([self.state(obs), action], dim=-1)).squeeze(-1)
+        return self.body(*self.layout.entering(self.state(obs), action)).squeeze(-1).to(obs.dtype)
 
 
 class CategoricalCritic(nn.Module):
@@ -103,17 +167,25 @@ class CategoricalCritic(nn.Module):
     atoms: Tensor
 
     def __init__(
-        self, obs_size: int, action_size: int, hidden: Sequence[int], atoms: Tensor, norm: Norm = "layer"
+        self,
+        obs_size: int,
+        action_size: int,
+        hidden: Sequence[int],
+        atoms: Tensor,
+        norm: Literal["none", "layer"] = "layer",
+        activation: Activation = "relu",
+        layout: Layout = ONE_PIECE,
     ) -> None:
         super().__init__()
+        self.layout = layout
         self.register_buffer("atoms", atoms)
-        self.body = mlp([obs_size + action_size, *hidden, len(atoms)], norm)
+        self.body = mlp(layout.sizes(obs_size, action_size), hidden, len(atoms), norm, activation)
 
     def forward(
         self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch action"]
     ) -> Float[Tensor, "batch atoms"]:
         """The logits of Z(s, a)."""
-        return self.body(torch.cat([obs, action], dim=-1))
+        return self.body(*self.layout.entering(obs, action)).to(obs.dtype)
 
     def mean(self, logits: Float[Tensor, "batch atoms"]) -> Float[Tensor, " batch"]:
         """E[Z]."""
@@ -134,13 +206,15 @@ class Critics(nn.Module):
         hidden: Sequence[int],
         norm: Literal["none", "layer"] = "none",
         dropout: float = 0.0,
+        activation: Activation = "relu",
+        layout: Layout = ONE_PIECE,
     ) -> None:
         super().__init__()
-        sizes = [obs_size + action_size, *hidden, 1]
-        bounds = [1 / math.sqrt(inputs) for inputs in sizes[:-2]] + [FINAL_INIT]  # as nn.Linear, but the last
-        self.dropout = dropout
+        sizes = widths(layout.sizes(obs_size, action_size), hidden, 1)
+        bounds = [1 / math.sqrt(inputs) for inputs, _ in sizes[:-1]] + [FINAL_INIT]  # as nn.Linear, but the last
+        self.layout, self.dropout, self.activation = layout, dropout, FUNCTIONS[activation]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for (inputs, outputs), bound in zip(pairwise(sizes), bounds, strict=True):
+        for (inputs, outputs), bound in zip(sizes, bounds, strict=True):
             self.weights.append(torch.empty(count, inputs, outputs).uniform_(-bound, bound))
             self.biases.append(torch.empty(count, 1, outputs).uniform_(-bound, bound))
         normed = hidden if norm == "layer" else []
@@ -158,16 +232,17 @@ class Critics(nn.Module):
         return self._values(obs, action, 1)[0]
 
     def _values(self, obs: Tensor, action: Tensor, count: int) -> Tensor:
-        x = torch.cat([obs, action], dim=-1).expand(count, -1, -1)
+        x, *later = [part.expand(count, -1, -1) for part in self.layout.entering(obs, action)]
         *hidden, (last, bias) = [(w[:count], b[:count]) for w, b in zip(self.weights, self.biases, strict=True)]
         for i, (weight, shift) in enumerate(hidden):
-            x = self._between(torch.baddbmm(shift, x, weight), i)
+            x = self._between(torch.bmm(x, weight).add_(shift), i)
+            x = torch.cat([x, later[i]], dim=-1) if i < len(later) else x
         return (x * last.mT).sum(dim=-1) + bias[..., 0]  # a product with one column is slow as a matrix product
 
     def _between(self, x: Tensor, i: int) -> Tensor:
-        """Dropout, LayerNorm and ReLU, in the order of DroQ (Hiraoka 2021)."""
+        """Dropout, LayerNorm and the activation, in the order of DroQ (Hiraoka 2021)."""
         if self.dropout:
             x = F.dropout(x, self.dropout, self.training)
         if len(self.scales):
             x = F.layer_norm(x, x.shape[-1:]) * self.scales[i][: len(x)] + self.shifts[i][: len(x)]
-        return F.relu(x, inplace=True)
+        return self.activation(x)

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from agent.algorithms import ALGORITHMS
+from agent.compiled import Compiled
 from agent.metrics import Episode, Evaluation
 from agent.n_step import NStep
 from agent.noise import RandomStart, load_noise
 from agent.noise.none import NoNoiseConfig
 from agent.prioritized_replay import PrioritizedReplay
-from agent.replay import Replay
+from agent.replay import Replay, Sample
 from agent.snapshot import Snapshot
 from agent.sync_config import SyncConfig
 from agent.tasks import evaluate
+from agent.update import products_in
 
 WEIGHTS, EXPLORATION, START, SAMPLES, EPISODES, EVALUATIONS = range(6)  # what a seed is derived for
 
@@ -30,13 +32,16 @@ class Run:
     has new ones, so both are made anew whenever a snapshot is taken: then it makes no difference.
     """
 
-    def __init__(self, config: SyncConfig, make: Callable[[], gymnasium.Env]) -> None:
+    def __init__(
+        self, config: SyncConfig, make: Callable[[], gymnasium.Env], tell: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.config, self.make = config, make
         self.env, self.judge = make(), make()
         torch.manual_seed(seed_for(config.seed, WEIGHTS))
         (obs_size,), (action_size,) = self.env.observation_space.shape, self.env.action_space.shape  # type: ignore[misc]
         self.settings = getattr(config, config.algo)
         self.algorithm = resolve_name(ALGORITHMS[config.algo])(self.settings, obs_size, action_size)
+        self.compiled = Compiled(self.algorithm, config.precision, tell) if config.compiled else None
         self.replay = make_replay(config, obs_size, action_size)
         self.n_step = NStep(config.n_step or 1, self.settings.gamma)
         self.explorer = make_explorer(config, action_size)
@@ -74,15 +79,26 @@ class Run:
 
     def learn(self) -> None:
         """Make the updates that so many steps are worth."""
-        due = int(self.config.update_ratio * (self.steps - self.config.start_steps))
         if isinstance(self.replay, PrioritizedReplay):
             beta = self.config.priority.beta
             self.replay.beta = beta + (1 - beta) * min(self.steps / self.config.steps, 1.0)
-        while self.updates < due and len(self.replay):
-            sample = self.replay.sample(self.settings.batch_size)
-            self.logged = self.algorithm.update(sample)
-            self.replay.reprioritise(sample.rows, self.logged["priority"])
-            self.updates += 1
+        while self.updates + self.at_once <= self.config.due(self.steps) and len(self.replay):
+            samples = [self.replay.sample(self.settings.batch_size) for _ in range(self.at_once)]
+            for sample, scalars in zip(samples, self._update(samples), strict=True):
+                self.replay.reprioritise(sample.rows, scalars["priority"])
+                self.logged |= scalars
+            self.updates += self.at_once
+
+    @property
+    def at_once(self) -> int:
+        """Updates that are made in one go."""
+        return self.compiled.at_once if self.compiled else 1
+
+    def _update(self, samples: list[Sample]) -> list[dict[str, Tensor]]:
+        if self.compiled:
+            return self.compiled.update(samples)
+        with products_in(self.config.precision):
+            return [self.algorithm.update(sample) for sample in samples]
 
     def scalars(self) -> dict[str, float | Tensor]:
         """Points of the learner's curves: from the latest update, and how fast all goes."""

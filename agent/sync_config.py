@@ -9,11 +9,13 @@ import gymnasium
 from agent.algorithms.d4pg import D4PGConfig
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
+from agent.compiled import worthwhile
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.noise.gaussian import GaussianConfig
 from agent.noise.parameter import ParameterNoiseConfig
 from agent.prioritized_replay import PriorityConfig
 from agent.tasks import random_returns
+from agent.update import Precision
 
 
 def state_ddpg() -> DDPGConfig:
@@ -48,6 +50,8 @@ class SyncConfig:
     replay_capacity: int = 1_000_000  # transitions; Lillicrap 2015
     prioritised: bool | None = None  # replay; None = only for D4PG (Barth-Maron 2018)
     noise: Literal["none", "gaussian", "ou", "parameter"] = "gaussian"  # how it explores; Fujimoto 2018
+    compiled: bool | None = None  # learn by one compiled graph; None = if that is worth while, see agent/compiled.py
+    precision: Precision = "float32"  # of matrix products; bfloat16 is faster where the processor has it
     evaluate_every: int = 5000  # steps; Fujimoto 2018
     evaluation_episodes: int = 10  # without noise; Fujimoto 2018
     checkpoint_every: int = 10_000  # steps, and on to the episode's end
@@ -60,6 +64,15 @@ class SyncConfig:
     ddpg: DDPGConfig = field(default_factory=state_ddpg)
     td3: TD3Config = field(default_factory=TD3Config)
     d4pg: D4PGConfig = field(default_factory=D4PGConfig)  # its atoms are widened to hold what random episodes return
+
+    @property
+    def updates(self) -> int:
+        """That so many steps are worth, in the end."""
+        return self.due(self.steps)
+
+    def due(self, step: int) -> int:
+        """The updates that are to be made by that step."""
+        return int(self.update_ratio * (step - self.start_steps))
 
     @property
     def folder(self) -> Path:
@@ -83,5 +96,6 @@ def resolved(config: SyncConfig, env: gymnasium.Env) -> SyncConfig:
         d4pg=d4pg,
         out=config.folder,
         n_step=config.n_step or (5 if config.algo == "d4pg" else 1),
+        compiled=worthwhile(config.updates) if config.compiled is None else config.compiled,
         prioritised=config.algo == "d4pg" if config.prioritised is None else config.prioritised,
     )

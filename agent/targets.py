@@ -41,12 +41,13 @@ def project(
     return onto.scatter_add_(1, index + 1, to_upper)
 
 
-def smoothed(
+def smoothing_noise(
     action: Float[Tensor, "batch action"], sigma: float, clip: float, generator: torch.Generator
 ) -> Float[Tensor, "batch action"]:
-    """clip(a + ε, −1, 1), ε ~ clip(N(0, σ), −c, c): target policy smoothing (Fujimoto 2018, eq. 14)."""
-    noise = torch.empty_like(action).normal_(0.0, sigma, generator=generator)
-    return (action + noise.clamp_(-clip, clip)).clamp_(-1, 1)
+    """ε ~ clip(N(0, σ), −c, c), which is added to target actions of that shape (Fujimoto 2018, eq. 14)."""
+    if sigma == 0:
+        return torch.zeros_like(action)
+    return torch.empty_like(action).normal_(0.0, sigma, generator=generator).clamp_(-clip, clip)
 
 
 def inverted(

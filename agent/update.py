@@ -1,16 +1,20 @@
 """What every algorithm's update has in common: weights of a sample, one optimiser's step, and the state to save."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
+from agent.pixels import Encoder
 from agent.replay import Batch, Sample
 
+Precision = Literal["float32", "bfloat16"]
 Executed = Callable[[Tensor, Tensor], Tensor]  # (obs, action) -> the action that the motors would get
 SATURATED = 0.97  # |action| above which steering or speed has all but no gradient left
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam; Kingma 2015
 
 
 def as_asked(obs: Tensor, action: Tensor) -> Tensor:
@@ -25,22 +29,110 @@ def weighted(sample: Sample | Batch) -> tuple[Batch, Float[Tensor, " batch"]]:
     return sample.batch, sample.weight
 
 
-def adam(parameters: Iterable[nn.Parameter], lr: float, l2: float = 0.0) -> Adam:
-    """Adam in one pass over the weights; l2 is added to the gradient (Lillicrap 2015)."""
-    return Adam(parameters, lr, weight_decay=l2, fused=True)
+class Chance(NamedTuple):
+    """The random numbers of one update, drawn before it, so that the rest can be compiled."""
+
+    shift: Tensor | None  # of the images in obs, if there are any
+    next_shift: Tensor | None  # of those in next_obs
+    noise: Tensor  # on target actions; of no size where there is none
 
 
-def descend(optimizer: Optimizer, loss: Tensor, max_norm: float | None = None) -> Tensor:
+NO_NOISE = torch.empty(0)
+
+
+def chance_of(encoder: Encoder, size: int, generator: torch.Generator, noise: Tensor = NO_NOISE) -> Chance:
+    """What an update with so many transitions needs."""
+    return Chance(encoder.draw(size, generator), encoder.draw(size, generator), noise)
+
+
+def seen(encoder: Encoder, batch: Batch, chance: Chance) -> Batch:
+    """The batch with its images encoded; gradients reach the encoder through obs alone."""
+    obs = encoder(batch.obs, chance.shift)
+    with torch.no_grad():
+        next_obs = encoder(batch.next_obs, chance.next_shift)
+    return batch._replace(obs=obs, next_obs=next_obs)
+
+
+class Adam:
+    """Adam (Kingma 2015, algorithm 1) for all weights of some networks; l2 is added to the gradient (Lillicrap 2015).
+
+    Outside a compiled graph it is torch's own fused kernel, which a graph cannot hold; there it is the equations, which
+    the compiler fuses into one pass.
+    """
+
+    def __init__(self, *networks: nn.Module, lr: float, l2: float = 0.0) -> None:
+        self.weights = [parameter for network in networks for parameter in network.parameters()]
+        self.lr, self.l2 = lr, l2
+        self.means = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
+        self.squares = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
+        self.steps = torch.zeros(())
+        self._betas = torch.tensor(BETAS)
+        self.decay = torch.ones_like(
+            self._betas
+        )  # β₁ᵗ, β₂ᵗ: in a graph, powers would be taken anew for every few weights
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Change every weight by its gradient, in place."""
+        self.steps.add_(1)
+        self.decay.mul_(self._betas)
+        if torch.compiler.is_compiling():
+            self._equations(gradients)
+            return
+        torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
+            self.weights,
+            gradients,
+            self.means,
+            self.squares,
+            [],
+            [self.steps] * len(self.weights),
+            lr=self.lr,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=self.l2,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _equations(self, gradients: Sequence[Tensor]) -> None:
+        """θ ← θ − α·m̂ / (√v̂ + ε), in the order of Kingma 2015, end of section 2: one division and one root a weight."""
+        unbias_1, unbias_2 = 1 - self.decay[0], (1 - self.decay[1]).sqrt()
+        for weight, gradient, mean, square in zip(self.weights, gradients, self.means, self.squares, strict=True):
+            gradient = gradient + self.l2 * weight if self.l2 else gradient
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+            weight.sub_(mean * (self.lr * unbias_2 / unbias_1) / (square.sqrt() + EPSILON * unbias_2))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The moments and how many steps there were; shares memory."""
+        moments = {"mean": self.means, "square": self.squares}
+        found = {f"{name}.{i}": tensor for name, tensors in moments.items() for i, tensor in enumerate(tensors)}
+        return found | {"steps": self.steps, "decay": self.decay}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there. Raises KeyError or RuntimeError when it is of another shape."""
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])
+
+
+def descend(optimizer: Adam, loss: Tensor, max_norm: float | None = None) -> Tensor:
     """One step down the loss, of the optimiser's own weights only; returns the gradient's norm before clipping."""
-    parameters = optimizer.param_groups[0]["params"]
-    gradients = torch.autograd.grad(loss, parameters)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    gradients = torch.autograd.grad(loss, optimizer.weights)
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
     if max_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=True)
-    optimizer.step()
+        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        gradients = [gradient * scale for gradient in gradients]
+    optimizer.step(gradients)
     return norm
+
+
+def products_in(precision: Precision) -> AbstractContextManager:
+    """Where matrix products are in that precision; weights, sums, losses and Adam stay in float32.
+
+    Casts of weights are not kept, as torch.autocast otherwise would: they change in the midst of an update.
+    """
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
 
 
 def saturation(action: Tensor) -> Tensor:
@@ -48,20 +140,17 @@ def saturation(action: Tensor) -> Tensor:
     return (action.detach().abs() > SATURATED).float().mean()
 
 
-Part = nn.Module | Optimizer | torch.Generator
+Part = nn.Module | Adam | torch.Generator
 
 
 def flat_state(parts: Mapping[str, Part]) -> dict[str, Tensor]:
-    """Copies of everything that the parts hold, as `part.name` or `part.index.name`: fit for one safetensors file."""
+    """Copies of everything that the parts hold, as `part.name`: fit for one safetensors file."""
     found: dict[str, Tensor] = {}
     for part, held in parts.items():
         if isinstance(held, torch.Generator):
             found[part] = held.get_state()
-        elif isinstance(held, nn.Module):
-            found |= {f"{part}.{name}": tensor.clone() for name, tensor in held.state_dict().items()}
         else:
-            state = held.state_dict()["state"]
-            found |= {f"{part}.{i}.{name}": tensor.clone() for i in state for name, tensor in state[i].items()}
+            found |= {f"{part}.{name}": tensor.detach().clone() for name, tensor in held.state_dict().items()}
     return found
 
 
@@ -70,17 +159,6 @@ def load_flat_state(parts: Mapping[str, Part], state: Mapping[str, Tensor]) -> N
     for part, held in parts.items():
         if isinstance(held, torch.Generator):
             held.set_state(state[part])
-            continue
-        own = {name.removeprefix(f"{part}."): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
-        if isinstance(held, nn.Module):
-            held.load_state_dict(own)
         else:
-            _load_optimizer(held, own)
-
-
-def _load_optimizer(optimizer: Optimizer, own: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in own.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            own = f"{part}."
+            held.load_state_dict({name.removeprefix(own): x for name, x in state.items() if name.startswith(own)})

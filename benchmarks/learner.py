@@ -31,7 +31,7 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agent.algorithms import ALGORITHMS, CONFIGS
-from agent.fast import FastTD3
+from agent.compiled import Compiled
 from agent.prioritized_replay import PrioritizedReplay
 from agent.replay import Batch, Replay
 

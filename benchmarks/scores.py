@@ -28,6 +28,7 @@ from agent.algorithms.d4pg import D4PGConfig
 from agent.metrics import read_evaluations
 from agent.snapshot import snapshots
 from agent.sync import SyncConfig, train_sync
+from agent.update import Precision
 
 RESULTS, RUNS = Path("benchmarks/results/scores"), Path("runs/scores")
 RL_ZOO, TD3_PAPER, ADI = "rl-zoo", "Fujimoto 2018", "adi3e08/DDPG"
@@ -59,12 +60,13 @@ class Task:
     steps: int
     published: dict[str, Published]
     settings: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)  # what differs in the algorithm's own settings
     atoms: tuple[float, float] = (-150.0, 150.0)  # least and greatest return that D4PG knows
     needs: str = "gymnasium"  # the package to install
 
 
 def _long(evaluate_every: int, start_steps: int = 10_000) -> dict[str, Any]:
-    return {"evaluate_every": evaluate_every, "start_steps": start_steps, "evaluation_episodes": 20}
+    return {"evaluate_every": evaluate_every, "start_steps": start_steps}
 
 
 MUJOCO, BULLET, SUITE = (
@@ -72,6 +74,8 @@ MUJOCO, BULLET, SUITE = (
     "pybullet_envs_gymnasium",
     "shimmy[dm-control] mujoco<4",
 )  # dm_control 1.0.50 cannot yet
+BULLET_LEARNER = {"gamma": 0.98, "batch_size": 100, "actor_lr": 1e-3, "critic_lr": 1e-3}  # rl-zoo
+SUITE_LEARNER = {"batch_size": 64}  # Lillicrap 2015
 TASKS = {
     "Pendulum-v1": Task(
         "Pendulum-v1",
@@ -92,8 +96,8 @@ TASKS = {
             "d4pg": Published(291, None, "msinto93/D4PG (v2)"),
         },
         _long(10_000),
-        (-400.0, 300.0),
-        "gymnasium[box2d]",
+        atoms=(-400.0, 300.0),
+        needs="gymnasium[box2d]",
     ),
     "BipedalWalker-v3": Task(
         "BipedalWalker-v3",
@@ -107,53 +111,56 @@ TASKS = {
         needs="gymnasium[box2d]",
     ),
     "HalfCheetah-300k": Task(
-        "HalfCheetah-v5", 300_000, {"td3": Published(7697, None, TD3_PAPER)}, _long(10_000), (-200.0, 1500.0), MUJOCO
+        "HalfCheetah-v5", 300_000, {"td3": Published(7697, None, TD3_PAPER)}, _long(10_000), atoms=(-200.0, 1500.0), needs=MUJOCO
     ),
     "HalfCheetah-v5": Task(
         "HalfCheetah-v5",
         1_000_000,
         {"ddpg": Published(3306, None, TD3_PAPER), "td3": Published(9637, 859, TD3_PAPER)},
         _long(25_000),
-        (-200.0, 1500.0),
-        MUJOCO,
+        atoms=(-200.0, 1500.0),
+        needs=MUJOCO,
     ),
     "Hopper-v5": Task(
         "Hopper-v5",
         1_000_000,
         {"ddpg": Published(2020, None, TD3_PAPER), "td3": Published(3564, 115, TD3_PAPER)},
         _long(25_000, 1000),
-        (-50.0, 500.0),
-        MUJOCO,
+        atoms=(-50.0, 500.0),
+        needs=MUJOCO,
     ),
     "Walker2d-v5": Task(
         "Walker2d-v5",
         1_000_000,
         {"ddpg": Published(1844, None, TD3_PAPER), "td3": Published(4683, 540, TD3_PAPER)},
         _long(25_000, 1000),
-        (-50.0, 700.0),
-        MUJOCO,
+        atoms=(-50.0, 700.0),
+        needs=MUJOCO,
     ),
     "HalfCheetahBullet": Task(
         "pybullet_envs_gymnasium:HalfCheetahBulletEnv-v0",
         1_000_000,
         {"ddpg": Published(2078, 208, RL_ZOO), "td3": Published(2822, 20, RL_ZOO)},
         _long(25_000),
-        (-200.0, 400.0),
-        BULLET,
+        BULLET_LEARNER,
+        atoms=(-200.0, 400.0),
+        needs=BULLET,
     ),
     "HopperBullet": Task(
         "pybullet_envs_gymnasium:HopperBulletEnv-v0",
         1_000_000,
         {"ddpg": Published(1157, 449, RL_ZOO), "td3": Published(2682, 28, RL_ZOO)},
         _long(25_000),
-        (-100.0, 400.0),
-        BULLET,
+        BULLET_LEARNER,
+        atoms=(-100.0, 400.0),
+        needs=BULLET,
     ),
     "cartpole-swingup": Task(
         "shimmy:dm_control/cartpole-swingup-v0",
         250_000,
         {"ddpg": Published(800, None, ADI)},
         _long(10_000, 1000),
+        SUITE_LEARNER,
         needs=SUITE,
     ),
     "reacher-hard": Task(
@@ -161,6 +168,7 @@ TASKS = {
         450_000,
         {"ddpg": Published(950, None, ADI)},
         _long(10_000, 1000),
+        SUITE_LEARNER,
         needs=SUITE,
     ),
 }
@@ -173,12 +181,13 @@ class Config:
     tasks: tuple[str, ...] = ("Pendulum-v1",)  # names out of --list
     algos: tuple[str, ...] = tuple(ALGORITHMS)
     seeds: int = 5  # 0, 1, …
+    precision: Precision = "float32"  # of matrix products; bfloat16 is faster where the processor has it
     json: bool = False  # print one JSON object as the last line
     list: bool = False  # only list the tasks
     show: bool = False  # only show what has been finished
 
 
-def run(task: str, algo: str, seed: int, console: Console) -> None:
+def run(task: str, algo: str, seed: int, precision: Precision, console: Console) -> None:
     """Train one run to its end, from where it was; nothing if it is finished."""
     name = f"{task}-{algo}-{seed}"
     kept, out = RESULTS / name, RUNS / name
@@ -186,7 +195,7 @@ def run(task: str, algo: str, seed: int, console: Console) -> None:
         return
     console.print(f"[bold]{name}[/]")
     resume = bool(snapshots(out / "checkpoints"))
-    train_sync(replace(settings(TASKS[task], algo), seed=seed, out=out, resume=resume), console)
+    train_sync(replace(settings(TASKS[task], algo), seed=seed, precision=precision, out=out, resume=resume), console)
     part = kept.with_suffix(".part")
     part.mkdir(parents=True, exist_ok=True)
     for file in ("config.json", "evaluations.csv"):
@@ -197,13 +206,14 @@ def run(task: str, algo: str, seed: int, console: Console) -> None:
 def settings(task: Task, algo: str) -> SyncConfig:
     """The config of a task's runs."""
     low, high = task.atoms
-    return SyncConfig(
+    config = SyncConfig(
         env=task.env,
         algo=algo,  # type: ignore[arg-type]
         steps=task.steps,
         d4pg=D4PGConfig(v_min=low, v_max=high),
         **task.settings,
     )
+    return replace(config, **{algo: replace(getattr(config, algo), **task.learner)})
 
 
 def scores(task: str, algo: str) -> np.ndarray:
@@ -265,7 +275,7 @@ def main(config: Config) -> None:
         for seed in range(config.seeds):
             for task in config.tasks:
                 for algo in config.algos:
-                    run(task, algo, seed, console)
+                    run(task, algo, seed, config.precision, console)
     found = show(config, console)
     if config.json:
         print(json.dumps(found))  # noqa: T201

@@ -8,20 +8,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agent.networks import Actor, CategoricalCritic
+from agent.networks import ONE_PIECE, Activation, Actor, CategoricalCritic, Layout
+from agent.pixels import encoder_for, seen_by
 from agent.replay import Batch, Sample
 from agent.targets import polyak, project, target_of
 from agent.update import (
+    Adam,
+    Chance,
     Executed,
     Part,
-    adam,
     as_asked,
+    chance_of,
     descend,
     flat_state,
     load_flat_state,
     saturation,
+    seen,
     weighted,
 )
 
@@ -41,32 +45,56 @@ class D4PGConfig:
     atoms: int = 101  # dm_control's D4PG
     max_grad_norm: float | None = None
     preactivation_cost: float = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
+    activation: Activation = "relu"  # of the hidden layers
     norm: Literal["none", "layer"] = "layer"  # of actor and critic; Acme (Hoffman 2020)
 
 
 class D4PG:
     """Actor, categorical critic, their targets and one update of all of them; `executed` is explained in DDPG."""
 
-    def __init__(self, config: D4PGConfig, obs_size: int, action_size: int, executed: Executed = as_asked) -> None:
+    period = 1  # updates until every network has moved
+
+    def __init__(
+        self,
+        config: D4PGConfig,
+        obs_size: int,
+        action_size: int,
+        executed: Executed = as_asked,
+        layout: Layout = ONE_PIECE,
+        image: tuple[int, int, int] | None = None,
+    ) -> None:
         self.config, self.executed = config, executed
-        sizes = obs_size, action_size, config.hidden
+        self.encoder, size = encoder_for(obs_size, image)
+        sizes = size, action_size, config.hidden
         atoms = torch.linspace(config.v_min, config.v_max, config.atoms)
-        self.actor = Actor(*sizes, config.norm)
-        self.critic = CategoricalCritic(*sizes, atoms, config.norm)
+        self.actor = Actor(*sizes, config.norm, config.activation, layout=layout)
+        self.critic = CategoricalCritic(*sizes, atoms, config.norm, config.activation, layout)
         self.target_actor = target_of(self.actor)
         self.target_critic = target_of(self.critic)
-        self.actor_optimizer = adam(self.actor.parameters(), config.actor_lr)
-        self.critic_optimizer = adam(self.critic.parameters(), config.critic_lr)
+        self.actor_optimizer = Adam(self.actor, lr=config.actor_lr)
+        self.critic_optimizer = Adam(self.encoder, self.critic, lr=config.critic_lr)
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # a child of the weights' own
+        self.updates = 0
 
     @property
-    def policy(self) -> Actor:
+    def policy(self) -> nn.Module:
         """What drives: μ."""
-        return self.actor
+        return seen_by(self.encoder, self.actor)
 
     def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
         """One step of the critic, one of the actor, one of the targets; returns scalars to log and priorities."""
-        batch, weight = weighted(sample)
-        scalars = self._improve_critic(batch, weight) | self._improve_actor(batch.obs)
+        self.updates += 1
+        return self.learn(*weighted(sample), self.chance(sample))
+
+    def chance(self, sample: Sample | Batch) -> Chance:
+        """The random numbers of an update with this sample."""
+        batch, _ = weighted(sample)
+        return chance_of(self.encoder, len(batch.reward), self.generator)
+
+    def learn(self, batch: Batch, weight: Tensor, chance: Chance, actor: bool = True) -> dict[str, Tensor]:
+        """The update itself, which can be compiled; `actor` is for algorithms that delay it."""
+        batch = seen(self.encoder, batch, chance)
+        scalars = self._improve_critic(batch, weight) | self._improve_actor(batch.obs.detach())
         polyak(self.target_critic, self.critic, self.config.tau)
         polyak(self.target_actor, self.actor, self.config.tau)
         return scalars
@@ -103,18 +131,21 @@ class D4PG:
     @property
     def _parts(self) -> dict[str, Part]:
         return {
+            "encoder": self.encoder,
             "actor": self.actor,
             "critic": self.critic,
             "target_actor": self.target_actor,
             "target_critic": self.target_critic,
             "actor_optimizer": self.actor_optimizer,
             "critic_optimizer": self.critic_optimizer,
+            "generator": self.generator,
         }
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all that an update depends on, as flat names."""
-        return flat_state(self._parts)
+        return flat_state(self._parts) | {"updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from there; the next update is bit-identical on the same machine."""
         load_flat_state(self._parts, state)
+        self.updates = int(state["updates"])

@@ -5,20 +5,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agent.networks import FINAL_INIT, Actor, Critic, Norm
+from agent.networks import FINAL_INIT, ONE_PIECE, Activation, Actor, Critic, Layout, Norm
+from agent.pixels import encoder_for, seen_by
 from agent.replay import Batch, Sample
 from agent.targets import inverted, polyak, target_of, td_target
 from agent.update import (
+    Adam,
+    Chance,
     Executed,
     Part,
-    adam,
     as_asked,
+    chance_of,
     descend,
     flat_state,
     load_flat_state,
     saturation,
+    seen,
     weighted,
 )
 
@@ -37,6 +41,7 @@ class DDPGConfig:
     saturation_cure: Literal["preactivation cost", "inverting gradients"] = "preactivation cost"  # against ±1
     preactivation_cost: float = 3e-2  # penalty on the squared pre-tanh action, if that is the cure
     critic_l2: float = 0.0  # weight decay of the critic; Lillicrap 2015 has 1e-2
+    activation: Activation = "relu"  # of the hidden layers; Lillicrap 2015
     actor_norm: Norm = "layer"  # Lillicrap 2015 has "batch"
     critic_norm: Norm = "layer"  # Lillicrap 2015 has "batch"
     final_init: float = FINAL_INIT  # bound of the last layers' first weights; Lillicrap 2015
@@ -49,24 +54,48 @@ class DDPG:
     execute would guess, and the actor would climb its guesses; so μ(s) passes through `executed` before Q sees it.
     """
 
-    def __init__(self, config: DDPGConfig, obs_size: int, action_size: int, executed: Executed = as_asked) -> None:
+    period = 1  # updates until every network has moved
+
+    def __init__(
+        self,
+        config: DDPGConfig,
+        obs_size: int,
+        action_size: int,
+        executed: Executed = as_asked,
+        layout: Layout = ONE_PIECE,
+        image: tuple[int, int, int] | None = None,
+    ) -> None:
         self.config, self.executed = config, executed
-        self.actor = Actor(obs_size, action_size, config.hidden, config.actor_norm, final_init=config.final_init)
-        self.critic = Critic(obs_size, action_size, config.hidden, config.critic_norm, final_init=config.final_init)
+        self.encoder, size = encoder_for(obs_size, image)
+        sizes = size, action_size, config.hidden
+        self.actor = Actor(*sizes, config.actor_norm, config.activation, config.final_init, layout)
+        self.critic = Critic(*sizes, config.critic_norm, config.activation, config.final_init, layout)
         self.target_actor = target_of(self.actor)
         self.target_critic = target_of(self.critic)
-        self.actor_optimizer = adam(self.actor.parameters(), config.actor_lr)
-        self.critic_optimizer = adam(self.critic.parameters(), config.critic_lr, config.critic_l2)
+        self.actor_optimizer = Adam(self.actor, lr=config.actor_lr)
+        self.critic_optimizer = Adam(self.encoder, self.critic, lr=config.critic_lr, l2=config.critic_l2)
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # a child of the weights' own
+        self.updates = 0
 
     @property
-    def policy(self) -> Actor:
+    def policy(self) -> nn.Module:
         """What drives: the target actor μ', whose slow average of the weights does not sway from update to update."""
-        return self.target_actor
+        return seen_by(self.encoder, self.target_actor)
 
     def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
         """One step of the critic, one of the actor, one of the targets; returns scalars to log and |δ| as priority."""
-        batch, weight = weighted(sample)
-        scalars = self._improve_critic(batch, weight) | self._improve_actor(batch.obs)
+        self.updates += 1
+        return self.learn(*weighted(sample), self.chance(sample))
+
+    def chance(self, sample: Sample | Batch) -> Chance:
+        """The random numbers of an update with this sample."""
+        batch, _ = weighted(sample)
+        return chance_of(self.encoder, len(batch.reward), self.generator)
+
+    def learn(self, batch: Batch, weight: Tensor, chance: Chance, actor: bool = True) -> dict[str, Tensor]:
+        """The update itself, which can be compiled; `actor` is for algorithms that delay it."""
+        batch = seen(self.encoder, batch, chance)
+        scalars = self._improve_critic(batch, weight) | self._improve_actor(batch.obs.detach())
         polyak(self.target_critic, self.critic, self.config.tau)
         polyak(self.target_actor, self.actor, self.config.tau)
         return scalars
@@ -112,18 +141,21 @@ class DDPG:
     @property
     def _parts(self) -> dict[str, Part]:
         return {
+            "encoder": self.encoder,
             "actor": self.actor,
             "critic": self.critic,
             "target_actor": self.target_actor,
             "target_critic": self.target_critic,
             "actor_optimizer": self.actor_optimizer,
             "critic_optimizer": self.critic_optimizer,
+            "generator": self.generator,
         }
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all that an update depends on, as flat names."""
-        return flat_state(self._parts)
+        return flat_state(self._parts) | {"updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from there; the next update is bit-identical on the same machine."""
         load_flat_state(self._parts, state)
+        self.updates = int(state["updates"])

@@ -5,20 +5,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from agent.networks import Actor, Critics
+from agent.networks import ONE_PIECE, Activation, Actor, Critics, Layout
+from agent.pixels import encoder_for, seen_by
 from agent.replay import Batch, Sample
-from agent.targets import polyak, smoothed, target_of, td_target
+from agent.targets import polyak, smoothing_noise, target_of, td_target
 from agent.update import (
+    Adam,
+    Chance,
     Executed,
     Part,
-    adam,
     as_asked,
+    chance_of,
     descend,
     flat_state,
     load_flat_state,
     saturation,
+    seen,
     weighted,
 )
 
@@ -39,6 +43,7 @@ class TD3Config:
     delay: int = 2  # updates of the critics for one of the actor and the targets; Fujimoto 2018
     max_grad_norm: float | None = None  # Fujimoto 2018 clips nothing
     preactivation_cost: float = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
+    activation: Activation = "relu"  # of the hidden layers; Fujimoto 2018
     actor_norm: Literal["none", "layer"] = "none"  # Fujimoto 2018 has none
     critic_norm: Literal["none", "layer"] = "none"  # DroQ (Hiraoka 2021) has "layer"
     dropout: float = 0.0  # in the critics, drawn from torch's own generator; DroQ has 0.01
@@ -47,42 +52,65 @@ class TD3Config:
 class TD3:
     """Actor, N critics, their targets and one update of all of them; `executed` is explained in DDPG."""
 
-    def __init__(self, config: TD3Config, obs_size: int, action_size: int, executed: Executed = as_asked) -> None:
+    def __init__(
+        self,
+        config: TD3Config,
+        obs_size: int,
+        action_size: int,
+        executed: Executed = as_asked,
+        layout: Layout = ONE_PIECE,
+        image: tuple[int, int, int] | None = None,
+    ) -> None:
         self.config, self.executed = config, executed
-        sizes = obs_size, action_size, config.hidden
-        self.actor = Actor(*sizes, config.actor_norm)
-        self.critics = Critics(config.critics, *sizes, config.critic_norm, config.dropout)
+        self.encoder, size = encoder_for(obs_size, image)
+        sizes = size, action_size, config.hidden
+        self.actor = Actor(*sizes, config.actor_norm, config.activation, layout=layout)
+        self.critics = Critics(config.critics, *sizes, config.critic_norm, config.dropout, config.activation, layout)
         self.target_actor = target_of(self.actor)
         self.target_critics = target_of(self.critics)
-        self.actor_optimizer = adam(self.actor.parameters(), config.actor_lr)
-        self.critic_optimizer = adam(self.critics.parameters(), config.critic_lr)
+        self.actor_optimizer = Adam(self.actor, lr=config.actor_lr)
+        self.critic_optimizer = Adam(self.encoder, self.critics, lr=config.critic_lr)
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # a child of the weights' own
         self.updates = 0
-        self._actor_scalars: dict[str, Tensor] = {}
 
     @property
-    def policy(self) -> Actor:
+    def period(self) -> int:
+        """Updates until every network has moved."""
+        return self.config.delay
+
+    @property
+    def policy(self) -> nn.Module:
         """What drives: μ."""
-        return self.actor
+        return seen_by(self.encoder, self.actor)
 
     def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
         """One step of the critics, every `delay` steps one of the actor and the targets.
 
         Returns scalars to log, the actor's from its latest step, and the critics' mean |δ| as priority.
         """
-        batch, weight = weighted(sample)
         self.updates += 1
-        scalars = self._improve_critics(batch, weight)
-        if self.updates % self.config.delay == 0:
-            self._actor_scalars = self._improve_actor(batch.obs)
+        return self.learn(*weighted(sample), self.chance(sample), actor=self.updates % self.period == 0)
+
+    def chance(self, sample: Sample | Batch) -> Chance:
+        """The random numbers of an update with this sample; ε ~ clip(N(0, σ), −c, c) for the target actions."""
+        batch, _ = weighted(sample)
+        noise = smoothing_noise(batch.action, self.config.smoothing, self.config.smoothing_clip, self.generator)
+        return chance_of(self.encoder, len(batch.reward), self.generator, noise)
+
+    def learn(self, batch: Batch, weight: Tensor, chance: Chance, actor: bool) -> dict[str, Tensor]:
+        """The update itself, which can be compiled."""
+        batch = seen(self.encoder, batch, chance)
+        scalars = self._improve_critics(batch, weight, chance.noise)
+        if actor:
+            scalars |= self._improve_actor(batch.obs.detach())
             polyak(self.target_critics, self.critics, self.config.tau)
             polyak(self.target_actor, self.actor, self.config.tau)
-        return scalars | self._actor_scalars
+        return scalars
 
-    def _improve_critics(self, batch: Batch, weight: Tensor) -> dict[str, Tensor]:
+    def _improve_critics(self, batch: Batch, weight: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Descend Σ_i mean w·(y − Q_i(s, a))², y = r + γ(1−d)·min_i Q'_i(s', clip(μ'(s') + ε))."""
         with torch.no_grad():
-            next_action = self.executed(batch.next_obs, self._smoothed(self.target_actor(batch.next_obs)))
+            next_action = self.executed(batch.next_obs, (self.target_actor(batch.next_obs) + noise).clamp(-1, 1))
             next_value = self.target_critics(batch.next_obs, next_action).amin(dim=0)
             target = td_target(batch.reward, batch.discount, next_value)
         values = self.critics(batch.obs, batch.action)
@@ -99,10 +127,6 @@ class TD3:
             "priority": error,
         }
 
-    def _smoothed(self, action: Tensor) -> Tensor:
-        sigma, clip = self.config.smoothing, self.config.smoothing_clip
-        return smoothed(action, sigma, clip, self.generator) if sigma else action
-
     def _improve_actor(self, obs: Tensor) -> dict[str, Tensor]:
         """Climb mean Q_1(s, μ(s))."""
         preactivation = self.actor.preactivation(obs)
@@ -115,6 +139,7 @@ class TD3:
     @property
     def _parts(self) -> dict[str, Part]:
         return {
+            "encoder": self.encoder,
             "actor": self.actor,
             "critics": self.critics,
             "target_actor": self.target_actor,

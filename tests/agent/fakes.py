@@ -101,3 +101,15 @@ class FirstPixel(nn.Module):
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mu = images[:, 0, 0].float() / 255
         return mu, torch.full_like(mu, 10.0)
+
+
+class Descent:
+    """Plain gradient descent in Adam's place, θ ← θ − α·g."""
+
+    def __init__(self, network: torch.nn.Module, lr: float) -> None:
+        self.weights, self.lr = list(network.parameters()), lr
+
+    @torch.no_grad()
+    def step(self, gradients) -> None:
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.sub_(gradient, alpha=self.lr)

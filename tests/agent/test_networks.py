@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from agent.networks import Actor, CategoricalCritic, Critic, Critics, mlp
+from agent.networks import Actor, CategoricalCritic, Critic, Critics, Layout, mlp, widths
 
 
 @pytest.fixture
@@ -128,10 +128,62 @@ def test_the_mean_of_a_categorical_critic_by_hand(obs):
 
 
 def test_an_mlp_has_the_layers_it_was_asked_for():
-    names = [type(module).__name__ for module in mlp([3, 4, 2], "batch", "elu", dropout=0.1)]
+    names = [type(module).__name__ for module in mlp([3], [4], 2, "batch", "elu", dropout=0.1)]
     assert names == ["Linear", "Dropout", "BatchNorm1d", "ELU", "Linear"]
-    assert [type(module).__name__ for module in mlp([3, 4, 2], "none", "tanh")] == ["Linear", "Tanh", "Linear"]
-    assert mlp([3, 400, 2], final_init=0.5)[-1].weight.abs().max() > 0.4
+    assert [type(module).__name__ for module in mlp([3], [4], 2, "none", "tanh")] == ["Linear", "Tanh", "Linear"]
+    assert mlp([3], [400], 2, final_init=0.5)[-1].weight.abs().max() > 0.4
+
+
+def reached(network: torch.nn.Module, columns: slice) -> list[int]:
+    """Which hidden layers of a body the given columns of an observation of ones reach."""
+    found, seen = [], {}
+    linear = [module for module in network.body if isinstance(module, torch.nn.Linear)]
+    for layer in linear:
+        layer.register_forward_hook(lambda module, _, out: seen.__setitem__(module, out.detach()))
+    obs, other = torch.ones(1, 5), torch.ones(1, 5)
+    other[:, columns] = 7.0
+    network(obs, torch.zeros(1, 2)) if isinstance(network, Critic) else network(obs)
+    before = dict(seen)
+    network(other, torch.zeros(1, 2)) if isinstance(network, Critic) else network(other)
+    for i, layer in enumerate(linear):
+        found += [i] if not torch.equal(before[layer], seen[layer]) else []
+    return found
+
+
+LATE = Layout(pieces=((2, 0), (3, 1)), action=2)  # of five numbers the last three enter at the second layer
+
+
+@pytest.mark.parametrize("kind", [Actor, Critic])
+def test_pieces_of_an_observation_enter_at_their_own_layer(kind):
+    torch.manual_seed(0)
+    network = kind(5, 2, (8, 8), layout=LATE)
+    assert reached(network, slice(0, 2)) == [0, 1, 2]
+    assert reached(network, slice(2, 5)) == [1, 2]
+
+
+def test_where_all_enters_is_counted():
+    assert LATE.sizes(5, 2) == [2, 3, 2]
+    assert LATE.sizes(5) == [2, 3]
+    assert Layout().sizes(5, 2) == [7]
+    assert widths([2, 3, 2], [8, 9], 1) == [(2, 8), (11, 9), (11, 1)]
+    with pytest.raises(ValueError, match="expected at most 1"):
+        widths([2, 3, 2], [8], 1)
+
+
+def test_an_ensemble_of_critics_takes_late_inputs_as_separate_ones_do(obs):
+    critics, action = Critics(2, 5, 2, (8, 8), layout=LATE), torch.rand(7, 2)
+    for i in range(2):
+        alone = Critic(5, 2, (8, 8), norm="none", layout=LATE)
+        linear = [module for module in alone.modules() if isinstance(module, torch.nn.Linear)]
+        for layer, weight, bias in zip(linear, critics.weights, critics.biases, strict=True):
+            layer.weight.data.copy_(weight[i].T)
+            layer.bias.data.copy_(bias[i, 0])
+        assert torch.allclose(critics(obs, action)[i], alone(obs, action), atol=1e-6)
+
+
+def test_a_categorical_critic_takes_late_inputs(obs):
+    critic = CategoricalCritic(5, 2, (8, 8), torch.linspace(0, 1, 4), layout=LATE)
+    assert critic(obs, torch.zeros(7, 2)).shape == (7, 4)
 
 
 def test_a_batch_normalised_actor_sees_observations_of_any_scale_alike():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from agent.targets import inverted, polyak, project, smoothed, target_of, td_target
+from agent.targets import inverted, polyak, project, smoothing_noise, target_of, td_target
 
 
 def linear(value: float) -> nn.Linear:
@@ -113,17 +113,18 @@ def test_projection_agrees_with_monte_carlo():
 
 def test_smoothing_noise_has_its_spread_and_stays_within_its_clip():
     generator = torch.Generator().manual_seed(0)
-    noise = smoothed(torch.zeros(100_000, 1), 0.2, 0.5, generator)
+    noise = smoothing_noise(torch.zeros(100_000, 1), 0.2, 0.5, generator)
     assert noise.abs().max().item() == pytest.approx(0.5)
     assert noise.std().item() == pytest.approx(0.2 * 0.9806, rel=0.02)  # σ of a normal clipped at 2.5 σ: √(1−0.0383)
     assert noise.mean().item() == pytest.approx(0.0, abs=0.003)
-    assert smoothed(torch.ones(1000, 2), 0.2, 0.5, generator).max() == 1.0
 
 
-def test_smoothing_leaves_the_action_as_it_was():
-    action = torch.zeros(4, 2)
-    smoothed(action, 0.2, 0.5, torch.Generator())
-    assert torch.equal(action, torch.zeros(4, 2))
+def test_smoothing_noise_is_drawn_anew_and_none_without_a_spread():
+    action, generator = torch.ones(4, 2), torch.Generator().manual_seed(0)
+    first, second = (smoothing_noise(action, 0.2, 0.5, generator) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(smoothing_noise(action, 0.0, 0.5, generator), torch.zeros(4, 2))
+    assert torch.equal(action, torch.ones(4, 2))
 
 
 def test_inverted_gradients_by_hand():

@@ -10,6 +10,7 @@ import torch
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.checkpoint import flat_weights, load_flat_weights
 from agent.replay import Batch, Sample
+from tests.agent.fakes import Descent
 
 CONFIG = replace(DDPGConfig(), hidden=(6,), batch_size=16, preactivation_cost=0.0, max_grad_norm=1e9)
 STEP = 1e-6  # of finite differences in float64
@@ -36,8 +37,8 @@ def descending(config: DDPGConfig, *, actor_lr: float = 0.0, critic_lr: float = 
     for network in (ddpg.actor, ddpg.critic, ddpg.target_actor, ddpg.target_critic):
         for parameter in network.parameters():  # far from the near-zero start, where gradients all but vanish
             parameter.data.uniform_(-0.7, 0.7)
-    ddpg.actor_optimizer = torch.optim.SGD(ddpg.actor.parameters(), actor_lr)
-    ddpg.critic_optimizer = torch.optim.SGD(ddpg.critic.parameters(), critic_lr)
+    ddpg.actor_optimizer = Descent(ddpg.actor, actor_lr)
+    ddpg.critic_optimizer = Descent(ddpg.critic, critic_lr)
     return ddpg
 
 

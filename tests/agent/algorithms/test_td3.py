@@ -8,6 +8,7 @@ import torch
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.algorithms.td3 import TD3, TD3Config
 from agent.replay import Batch
+from tests.agent.fakes import Descent
 
 PLAIN = replace(TD3Config(), hidden=(8,), critics=1, smoothing=0.0, delay=1)
 
@@ -144,7 +145,7 @@ def test_actions_are_executed_by_the_vehicle_after_smoothing():
         y = batch.reward + batch.discount * by_hand(td3.target_critics, 0, batch.next_obs, quarter)
         expected = (y - by_hand(td3.critics, 0, batch.obs, batch.action)).abs()
         climbed = by_hand(td3.critics, 0, batch.obs, quarter).mean()
-    td3.critic_optimizer = torch.optim.SGD(td3.critics.parameters(), 0.0)
+    td3.critic_optimizer = Descent(td3.critics, 0.0)
     scalars = td3.update(batch)
     assert torch.allclose(scalars["priority"], expected, atol=1e-6)
     assert scalars["actor_loss"].item() == pytest.approx(-climbed.item(), rel=1e-5)
