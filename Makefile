@@ -19,9 +19,12 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
 
+bench: .venv/ready  ## install what the benchmarks compare with, and the public tasks
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable .[bench,tasks]
+
 lock:  ## write requirements.lock anew from the ranges in pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet torch==2.13.0 --editable .[dev,bench]
+	.venv-lock/bin/pip install --quiet torch==2.13.0 --editable .[dev]
 	.venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 
@@ -32,4 +35,4 @@ lock:  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-.PHONY: drive test test-all lint lock
+.PHONY: drive test test-all lint bench lock

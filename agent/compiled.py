@@ -39,7 +39,8 @@ class Compiled:
     """
 
     def __init__(self, algorithm: Any, precision: Precision, tell: Callable[[str], None]) -> None:
-        self.algorithm, self.precision, self.tell = algorithm, precision, tell
+        self.algorithm, self.tell = algorithm, tell
+        self.precision: Precision = precision
         self.at_once = algorithm.period * max(1, AT_ONCE // algorithm.period)
         self._graph = torch.compile(self._updates, dynamic=False, fullgraph=True, options={"cpp_wrapper": True})
         self._known: set[int] = set()  # batch sizes

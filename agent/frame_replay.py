@@ -3,111 +3,109 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from agent.replay import Batch, Sample
+from agent.replay import Batch, Replay, Sample
+
+
+def as_numbers(frames: UInt8[Tensor, "n ..."]) -> Float[Tensor, "n pixels"]:
+    """Frames as they are, for networks that see for themselves."""
+    return frames.flatten(1).float()
 
 
 class FrameReplay:
-    """A ring of the last `capacity` moments (frame and state vector), uniform over the transitions between them.
+    """Transitions whose observations begin with a frame: its bytes 0 … 255 as numbers, then the state.
 
-    A frame is stored once, though it ends one transition and begins the next. It becomes a latent only when it is
-    sampled, by `encode`: (n, *frame_shape) uint8 -> (n, z) float32, so that no latent is older than the encoder.
+    Frames lie in a ring of their own, `inner` holds where: it is an empty replay of any kind for observations of one
+    number, the frame's place, and the state. A frame is stored once, though it ends one transition and begins another.
+    When it makes room for a new one, the transitions that need it are forgotten; so there are at most as many frames
+    as transitions that `inner` has room for.
+
+    A frame becomes a latent only when it is sampled, by `encode`: (n, *frame_shape) uint8 -> (n, z) float32, so that no
+    latent is older than the encoder.
+
+    recent: among how many of the latest frames a frame is looked for before it is stored; twice the steps of a return.
     """
 
     def __init__(
         self,
-        capacity: int,
+        inner: Replay,
         frame_shape: tuple[int, ...],
-        state_size: int,
-        action_size: int,
-        encode: Callable[[Tensor], Tensor],
-        generator: torch.Generator,
+        encode: Callable[[Tensor], Tensor] = as_numbers,
+        recent: int = 2,
     ) -> None:
-        self.capacity, self.encode, self.generator = capacity, encode, generator
-        self.inserted = 0  # moments
-        self._widths = [state_size, action_size, 1, 1]
-        self._frames = torch.zeros(capacity, *frame_shape, dtype=torch.uint8)
-        self._rows = torch.zeros(capacity, sum(self._widths))  # state, and the action, reward, discount that follow it
-        self._leads = torch.zeros(capacity, dtype=torch.bool)  # to the moment in the next slot
+        if inner.capacity >= 1 << 24:
+            raise ValueError(f"room for {inner.capacity} frames; expected less than 2²⁴, which float32 can count")
+        self.inner, self.encode, self.recent = inner, encode, recent
+        self.stored = 0  # frames so far
+        self._frames = torch.zeros(inner.capacity, *frame_shape, dtype=torch.uint8)  # memory comes as it is written to
+        self._pixels = self._frames[0].numel()
+        self._users = torch.full((inner.capacity,), -1)  # the latest transition that needs the frame in that place
 
     def __len__(self) -> int:
-        return int(self._leads.sum())
+        return len(self.inner)
 
-    def add(
-        self,
-        frames: UInt8[Tensor, "moments ..."],
-        states: Float[Tensor, "moments state"],
-        action: Float[Tensor, "steps action"],
-        reward: Float[Tensor, " steps"],
-        discount: Float[Tensor, " steps"],
-    ) -> None:
-        """Insert a piece of an episode, n steps and the n + 1 moments that they lead through; the oldest make room.
-
-        Raises ValueError when the piece is longer than the ring or its moments are not one more than its steps.
-        """
-        moments, steps = len(frames), len(reward)
-        if not moments == len(states) == steps + 1 or moments > self.capacity:
-            raise ValueError(
-                f"{moments} frames and {len(states)} states of {steps} steps; expected one more than steps, "
-                f"and at most {self.capacity}"
+    def add(self, batch: Batch) -> None:
+        """Insert transitions; the oldest make room."""
+        for i in range(len(batch.reward)):
+            one = Batch(*(column[i : i + 1] for column in batch))
+            number, places = self.inner.inserted, []
+            for obs in (one.obs, one.next_obs):
+                places.append(self._place(obs[0, : self._pixels].to(torch.uint8)))
+                self._users[places[-1]] = number
+            obs, next_obs = (
+                torch.cat([torch.tensor([[float(place)]]), seen[:, self._pixels :]], dim=1)
+                for place, seen in zip(places, (one.obs, one.next_obs), strict=True)
             )
-        slots = (self.inserted + torch.arange(moments)) % self.capacity
-        steps_taken = torch.cat([action, reward[:, None], discount[:, None]], dim=1)
-        self._frames[slots] = frames
-        self._rows[slots] = torch.cat([states, torch.nn.functional.pad(steps_taken, (0, 0, 0, 1))], dim=1)
-        self._leads[slots] = torch.arange(moments) < steps
-        self.inserted += moments
+            self.inner.add(one._replace(obs=obs, next_obs=next_obs))
+
+    def _place(self, frame: Tensor) -> int:
+        """Where the frame lies, stored now if it is not among the latest."""
+        frame = frame.view_as(self._frames[0])
+        capacity = len(self._frames)
+        for number in range(self.stored - 1, max(self.stored - 1 - self.recent, -1), -1):
+            if torch.equal(self._frames[number % capacity], frame):
+                return number % capacity
+        place = self.stored % capacity
+        self.inner.forget(int(self._users[place]) + 1)
+        self._frames[place] = frame
+        self.stored += 1
+        return place
 
     def sample(self, size: int) -> Sample:
         """Draw `size` transitions with replacement, obs = (latent, state). Raises ValueError when there are none."""
-        rows = self._draw(size)
-        both = torch.cat([rows, (rows + 1) % self.capacity])
+        found = self.inner.sample(size)
+        obs, next_obs = found.batch.obs, found.batch.next_obs
+        places = torch.cat([obs[:, 0], next_obs[:, 0]]).long()
         with torch.no_grad():
-            latents = self.encode(self._frames.index_select(0, both))
-        state, action, reward, discount = self._rows.index_select(0, both).split(self._widths, dim=1)
-        obs = torch.cat([latents, state], dim=1)
-        batch = Batch(obs[:size], action[:size], reward[:size, 0], discount[:size, 0], obs[size:])
-        return Sample(batch, rows, torch.ones(size))
+            latents = self.encode(self._frames.index_select(0, places))
+        obs = torch.cat([latents[:size], obs[:, 1:]], dim=1)
+        next_obs = torch.cat([latents[size:], next_obs[:, 1:]], dim=1)
+        return found._replace(batch=found.batch._replace(obs=obs, next_obs=next_obs))
 
-    def _draw(self, size: int) -> Int[Tensor, " size"]:
-        """Draw among all moments, and anew for each that leads nowhere."""
-        if not self._leads.any():
-            raise ValueError("the replay is empty; add transitions before the first sample")
-        rows = torch.zeros(size, dtype=torch.int64)
-        missing = torch.ones(size, dtype=torch.bool)
-        while missing.any():
-            held = min(self.inserted, self.capacity)
-            rows[missing] = torch.randint(held, (int(missing.sum()),), generator=self.generator)
-            missing = ~self._leads[rows]
-        return rows
+    def reprioritise(self, rows: Tensor, priorities: Tensor) -> None:
+        """As `inner` does."""
+        self.inner.reprioritise(rows, priorities)
 
-    def reprioritise(self, rows: Int[Tensor, " batch"], priorities: Float[Tensor, " batch"]) -> None:
-        """Nothing to a uniform replay."""
+    def anneal(self, progress: float) -> None:
+        """As `inner` does."""
+        self.inner.anneal(progress)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on bit by bit; shares memory, so save it before the next `add`."""
-        held = min(self.inserted, self.capacity)
-        return {
-            "frames": self._frames[:held],
-            "rows": self._rows[:held],
-            "leads": self._leads[:held],
-            "inserted": torch.tensor(self.inserted),
-            "generator": self.generator.get_state(),
-        }
+        held = min(self.stored, len(self._frames))
+        own = {"frames": self._frames[:held], "users": self._users[:held], "stored": torch.tensor(self.stored)}
+        return self.inner.state() | own
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state`. Raises ValueError when its moments are of another shape or number."""
-        inserted = int(state["inserted"])
-        held = min(inserted, self.capacity)
-        stores = {"frames": self._frames, "rows": self._rows, "leads": self._leads}
-        for name, store in stores.items():
-            if state[name].shape != store[:held].shape:
-                found = tuple(state[name].shape)
-                raise ValueError(f"{name} of the saved replay are {found}; expected {tuple(store[:held].shape)}")
-        for name, store in stores.items():
-            store[:held] = state[name]
-        self._leads[held:] = False
-        self.generator.set_state(state["generator"])
-        self.inserted = inserted
+        """Go on from a `state`. Raises ValueError when its transitions or frames are of another shape or number."""
+        stored = int(state["stored"])
+        held = min(stored, len(self._frames))
+        if state["frames"].shape != self._frames[:held].shape:
+            found, expected = tuple(state["frames"].shape), tuple(self._frames[:held].shape)
+            raise ValueError(f"frames of the saved replay are {found}; expected {expected}")
+        self.inner.restore(state)
+        self._frames[:held], self._users[:held] = state["frames"], state["users"]
+        self._users[held:] = -1
+        self.stored = stored

@@ -54,9 +54,9 @@ ONE_PIECE = Layout()
 class Body(nn.Sequential):
     """A multilayer perceptron, some of whose inputs may enter at later linear layers."""
 
-    def forward(self, first: Tensor, *later: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *later: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         """Join what is left of `later`, one at a time, to what reaches the second, third, … linear layer."""
-        x, waiting = self[0](first), list(later)
+        x, waiting = self[0](input), list(later)
         for module in list(self)[1:]:
             if waiting and isinstance(module, nn.Linear):
                 x = torch.cat([x, waiting.pop(0)], dim=-1)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+FEATURES = 50  # numbers that an image becomes; SAC-AE (Yarats 2019)
 SHIFT = 4  # pixels at most; DrQ (Kostrikov 2020)
 
 
@@ -15,7 +16,7 @@ class ConvEncoder(nn.Module):
     detached (Yarats 2019), and next observations are encoded by the same weights (DrQ-v2, Yarats 2021).
     """
 
-    def __init__(self, image: tuple[int, int, int], features: int = 50, channels: int = 16) -> None:
+    def __init__(self, image: tuple[int, int, int], features: int = FEATURES, channels: int = 16) -> None:
         super().__init__()
         self.image = image
         height, width, colours = image

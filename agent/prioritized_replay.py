@@ -15,7 +15,7 @@ class PriorityConfig:
     """P(k) ∝ (|δ| + ε)^α, importance weights to the power β."""
 
     alpha: float = 0.6  # how much priorities matter, 0 = not at all; Schaul 2016, table 3, proportional
-    beta: float = 0.4  # how much of the bias is corrected, at first; the caller anneals it to 1; Schaul 2016, table 3
+    beta: float = 0.4  # how much of the bias is corrected at first, all of it by the run's end; Schaul 2016, table 3
     epsilon: float = 1e-6  # of a TD error of zero; OpenAI Baselines
 
 
@@ -44,6 +44,17 @@ class PrioritizedReplay(Replay):
         self._tree.put(self._slots(len(batch.reward)).numpy(), self._greatest)
         super().add(batch)
 
+    def forget(self, before: int) -> None:
+        """Draw no transition any more whose number is less: their priority is zero."""
+        gone = np.arange(self.oldest, min(before, self.inserted)) % self.capacity
+        if len(gone):
+            self._tree.put(gone, 0.0)
+        super().forget(before)
+
+    def anneal(self, progress: float) -> None:
+        """Let β grow from its first value to 1 by the run's end."""
+        self.beta = self.config.beta + (1 - self.config.beta) * min(progress, 1.0)
+
     def _draw(self, size: int) -> tuple[Tensor, Tensor]:
         """Rows and their weights (N·P)^−β / max (N·P)^−β = (min p / p)^β."""
         shares = torch.arange(size) + torch.rand(size, generator=self.generator, dtype=torch.float64)
@@ -63,7 +74,7 @@ class PrioritizedReplay(Replay):
 
     def state(self) -> dict[str, Tensor]:
         """As of a uniform replay, and the priorities."""
-        weights = torch.from_numpy(self._tree.weights(np.arange(len(self))))
+        weights = torch.from_numpy(self._tree.weights(np.arange(self._held)))
         powers = torch.tensor([self._greatest, self.beta], dtype=torch.float64)
         return super().state() | {"priorities": weights, "greatest_and_beta": powers}
 
@@ -71,7 +82,7 @@ class PrioritizedReplay(Replay):
         """Go on from a `state`. Raises ValueError as a uniform replay does."""
         super().restore(state)
         self._tree = SumTree(self.capacity)
-        self._tree.put(np.arange(len(self)), state["priorities"].numpy())
+        self._tree.put(np.arange(self._held), state["priorities"].numpy())
         self._greatest, self.beta = state["greatest_and_beta"].tolist()
 
 

@@ -34,13 +34,22 @@ class Replay:
 
     def __init__(self, capacity: int, obs_size: int, action_size: int, generator: torch.Generator) -> None:
         self.capacity, self.generator = capacity, generator
-        self.inserted = 0
+        self.inserted = self.forgotten = 0  # transitions so far, and how many of them at least are gone
         self._widths = [obs_size, action_size, 1, 1, obs_size]
         rows = np.zeros((capacity, sum(self._widths)), np.float32)  # numpy asks for huge pages: a gather a fifth faster
         self._rows = torch.from_numpy(rows)
 
     def __len__(self) -> int:
-        return min(self.inserted, self.capacity)
+        return self.inserted - self.oldest
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest transition that can still be drawn, counted from the first ever inserted."""
+        return max(self.forgotten, self.inserted - self.capacity)
+
+    def forget(self, before: int) -> None:
+        """Draw no transition any more whose number is less."""
+        self.forgotten = max(self.forgotten, before)
 
     def add(self, batch: Batch) -> None:
         """Insert transitions; the oldest make room."""
@@ -56,14 +65,20 @@ class Replay:
 
     def sample(self, size: int) -> Sample:
         """Draw `size` transitions with replacement. Raises ValueError when there are none."""
-        if self.inserted == 0:
+        if len(self) == 0:
             raise ValueError("the replay is empty; add transitions before the first sample")
         rows, weight = self._draw(size)
         obs, action, reward, discount, next_obs = self._rows.index_select(0, rows).split(self._widths, dim=1)
         return Sample(Batch(obs, action, reward[:, 0], discount[:, 0], next_obs), rows, weight)
 
     def _draw(self, size: int) -> tuple[Tensor, Tensor]:
-        return torch.randint(len(self), (size,), generator=self.generator), torch.ones(size)
+        rows = torch.randint(len(self), (size,), generator=self.generator)
+        if self.oldest:
+            rows = rows.add_(self.oldest).remainder_(self.capacity)
+        return rows, torch.ones(size)
+
+    def anneal(self, progress: float) -> None:
+        """Take note of how much of the run is over, 0 … 1; nothing to a uniform replay."""
 
     def reprioritise(self, rows: Int[Tensor, " batch"], priorities: Float[Tensor, " batch"]) -> None:
         """Take note of how surprising the sampled transitions were; nothing to a uniform replay."""
@@ -71,8 +86,9 @@ class Replay:
     def state(self) -> dict[str, Tensor]:
         """Everything that `restore` needs to go on bit by bit; shares memory, so save it before the next `add`."""
         return {
-            "rows": self._rows[: len(self)],
+            "rows": self._rows[: self._held],
             "inserted": torch.tensor(self.inserted),
+            "forgotten": torch.tensor(self.forgotten),
             "generator": self.generator.get_state(),
         }
 
@@ -84,4 +100,8 @@ class Replay:
             raise ValueError(f"rows of the saved replay are {tuple(state['rows'].shape)}; expected {expected}")
         self._rows[: len(state["rows"])] = state["rows"]
         self.generator.set_state(state["generator"])
-        self.inserted = inserted
+        self.inserted, self.forgotten = inserted, int(state["forgotten"])
+
+    @property
+    def _held(self) -> int:
+        return min(self.inserted, self.capacity)

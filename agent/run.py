@@ -1,5 +1,6 @@
 """One environment, one actor and one learner, by turns: what `train_sync` drives step by step."""
 
+import math
 import time
 from collections.abc import Callable
 from pkgutil import resolve_name
@@ -11,15 +12,17 @@ from torch import Tensor
 
 from agent.algorithms import ALGORITHMS
 from agent.compiled import Compiled
+from agent.frame_replay import FrameReplay
 from agent.metrics import Episode, Evaluation
 from agent.n_step import NStep
 from agent.noise import RandomStart, load_noise
 from agent.noise.none import NoNoiseConfig
+from agent.pixels import FEATURES
 from agent.prioritized_replay import PrioritizedReplay
 from agent.replay import Replay, Sample
 from agent.snapshot import Snapshot
 from agent.sync_config import SyncConfig
-from agent.tasks import evaluate
+from agent.tasks import evaluate, image_shape, layout_of
 from agent.update import products_in
 
 WEIGHTS, EXPLORATION, START, SAMPLES, EPISODES, EVALUATIONS = range(6)  # what a seed is derived for
@@ -40,9 +43,12 @@ class Run:
         torch.manual_seed(seed_for(config.seed, WEIGHTS))
         (obs_size,), (action_size,) = self.env.observation_space.shape, self.env.action_space.shape  # type: ignore[misc]
         self.settings = getattr(config, config.algo)
-        self.algorithm = resolve_name(ALGORITHMS[config.algo])(self.settings, obs_size, action_size)
+        self.image = image_shape(self.env)
+        layout = layout_of(self.env, config.layers, FEATURES, config.action_layer)
+        algorithm = resolve_name(ALGORITHMS[config.algo])
+        self.algorithm = algorithm(self.settings, obs_size, action_size, layout=layout, image=self.image)
         self.compiled = Compiled(self.algorithm, config.precision, tell) if config.compiled else None
-        self.replay = make_replay(config, obs_size, action_size)
+        self.replay = make_replay(config, obs_size, action_size, self.image)
         self.n_step = NStep(config.n_step or 1, self.settings.gamma)
         self.explorer = make_explorer(config, action_size)
         self.steps = self.episodes = self.updates = self.saved_at = 0
@@ -79,9 +85,7 @@ class Run:
 
     def learn(self) -> None:
         """Make the updates that so many steps are worth."""
-        if isinstance(self.replay, PrioritizedReplay):
-            beta = self.config.priority.beta
-            self.replay.beta = beta + (1 - beta) * min(self.steps / self.config.steps, 1.0)
+        self.replay.anneal(self.steps / self.config.steps)
         while self.updates + self.at_once <= self.config.due(self.steps) and len(self.replay):
             samples = [self.replay.sample(self.settings.batch_size) for _ in range(self.at_once)]
             for sample, scalars in zip(samples, self._update(samples), strict=True):
@@ -149,13 +153,15 @@ class Run:
         self.began = time.monotonic() - facts["seconds"]
 
 
-def make_replay(config: SyncConfig, obs_size: int, action_size: int) -> Replay:
-    """An empty replay of the kind that the config asks for."""
-    sizes = config.replay_capacity, obs_size, action_size
+def make_replay(
+    config: SyncConfig, obs_size: int, action_size: int, image: tuple[int, int, int] | None
+) -> Replay | FrameReplay:
+    """An empty replay of the kind that the config asks for; of frames, if observations begin with an image."""
     generator = torch.Generator().manual_seed(seed_for(config.seed, SAMPLES))
-    if config.prioritised:
-        return PrioritizedReplay(*sizes, generator, config.priority)
-    return Replay(*sizes, generator)
+    inner_size = obs_size if image is None else obs_size - math.prod(image) + 1
+    sizes = config.replay_capacity, inner_size, action_size
+    inner = PrioritizedReplay(*sizes, generator, config.priority) if config.prioritised else Replay(*sizes, generator)
+    return inner if image is None else FrameReplay(inner, image, recent=2 * (config.n_step or 1))
 
 
 def make_explorer(config: SyncConfig, action_size: int) -> RandomStart:

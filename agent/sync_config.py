@@ -46,6 +46,8 @@ class SyncConfig:
     episode_steps: int | None = None  # steps until an episode times out; None = as the environment has it
     start_steps: int = 1000  # random ones before anything is learned; Fujimoto 2018, 10,000 for HalfCheetah and Ant
     update_ratio: float = 1.0  # updates per step, from then on; Fujimoto 2018
+    layers: dict[str, int] = field(default_factory=dict)  # hidden layer, from 0, that a part of a Dict enters: state 1
+    action_layer: int = 0  # that the action enters in the critic; Lillicrap 2015 has 1
     n_step: int | None = None  # rewards in a return; None = 5 for D4PG (Barth-Maron 2018), 1 for the others
     replay_capacity: int = 1_000_000  # transitions; Lillicrap 2015
     prioritised: bool | None = None  # replay; None = only for D4PG (Barth-Maron 2018)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Space
 from gymnasium.wrappers import FlattenObservation, RescaleAction, TransformAction, TransformObservation
 from torch import nn
 
+from agent.networks import Layout
 from agent.noise import greedy
 
 Act = Callable[[np.ndarray], np.ndarray]
@@ -22,8 +23,8 @@ class TaskError(ValueError):
 def make_task(env: str, episode_steps: int | None = None) -> gymnasium.Env:
     """Make the environment of that id, with observations (o,) float32 and actions (a,) in [-1, 1].
 
-    A Dict of observations is flattened in the order of its space. Raises TaskError when there is no such
-    environment, or its actions are not a Box with finite bounds.
+    A Dict of observations is flattened in the order of its space; `unflattened` tells its parts. Raises TaskError when
+    there is no such environment, or its actions are not a Box with finite bounds.
     """
     try:
         made = gymnasium.make(env, max_episode_steps=episode_steps)
@@ -42,12 +43,55 @@ def _flat(made: gymnasium.Env, env: str) -> gymnasium.Env:
         )
     if not observations.is_np_flattenable:
         raise TaskError(f"environment {env}: its observations are {observations}; expected a space of fixed size")
-    flat = FlattenObservation(made)
+    flat = _Flattened(made)
     size = flat.observation_space.shape
     single = TransformObservation(flat, lambda obs: obs.astype(np.float32), Box(-np.inf, np.inf, size, np.float32))
     ones = np.ones_like(actions.low)
     unit = Box(-1, 1, (ones.size,), np.float32)
     return TransformAction(RescaleAction(single, -ones, ones), lambda action: action.reshape(ones.shape), unit)
+
+
+class _Flattened(FlattenObservation):
+    """Remembers what its observations were before."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self.unflattened = env.observation_space
+
+
+def parts(env: gymnasium.Env) -> dict[str, Space]:
+    """The parts of a task's observations in their order, named if they are those of a Dict."""
+    space = env.get_wrapper_attr("unflattened") if env.has_wrapper_attr("unflattened") else env.observation_space
+    return dict(space.spaces) if isinstance(space, Dict) else {"": space}
+
+
+def image_shape(env: gymnasium.Env) -> tuple[int, int, int] | None:
+    """(H, W, C) of the camera image among a task's observations, None if there is none.
+
+    Raises TaskError when there are several, or the image is not the first part, where the encoder looks for it.
+    """
+    spaces = parts(env)
+    found = [name for name, space in spaces.items() if len(space.shape or ()) == 3 and space.dtype == np.uint8]
+    if not found:
+        return None
+    if found != list(spaces)[:1]:
+        raise TaskError(f"images {', '.join(found)} among {', '.join(spaces)}; expected one, in the first place")
+    height, width, channels = spaces[found[0]].shape  # type: ignore[misc]
+    return height, width, channels
+
+
+def layout_of(env: gymnasium.Env, layers: dict[str, int], features: int, action_layer: int) -> Layout:
+    """Where the parts of a task's observations enter the networks; an image is `features` numbers by then.
+
+    Raises TaskError when `layers` names a part that is not there.
+    """
+    sizes = {name: gymnasium.spaces.flatdim(space) for name, space in parts(env).items()}
+    if unknown := layers.keys() - sizes.keys():
+        raise TaskError(f"no {', '.join(sorted(unknown))} in the observation; expected parts out of {', '.join(sizes)}")
+    if image_shape(env):
+        sizes[next(iter(sizes))] = features
+    pieces = tuple((size, layers.get(name, 0)) for name, size in sizes.items()) if layers else ()
+    return Layout(pieces, action_layer)
 
 
 def rollout(env: gymnasium.Env, act: Act, seed: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What every algorithm's update has in common: weights of a sample, one optimiser's step, and the state to save."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple
 
@@ -61,7 +61,7 @@ class Adam:
     """
 
     def __init__(self, *networks: nn.Module, lr: float, l2: float = 0.0) -> None:
-        self.weights = [parameter for network in networks for parameter in network.parameters()]
+        self.weights: list[Tensor] = [parameter for network in networks for parameter in network.parameters()]
         self.lr, self.l2 = lr, l2
         self.means = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
         self.squares = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
@@ -72,7 +72,7 @@ class Adam:
         )  # β₁ᵗ, β₂ᵗ: in a graph, powers would be taken anew for every few weights
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: list[Tensor]) -> None:
         """Change every weight by its gradient, in place."""
         self.steps.add_(1)
         self.decay.mul_(self._betas)
@@ -95,7 +95,7 @@ class Adam:
             maximize=False,
         )
 
-    def _equations(self, gradients: Sequence[Tensor]) -> None:
+    def _equations(self, gradients: list[Tensor]) -> None:
         """θ ← θ − α·m̂ / (√v̂ + ε), in the order of Kingma 2015, end of section 2: one division and one root a weight."""
         unbias_1, unbias_2 = 1 - self.decay[0], (1 - self.decay[1]).sqrt()
         for weight, gradient, mean, square in zip(self.weights, gradients, self.means, self.squares, strict=True):
@@ -118,7 +118,7 @@ class Adam:
 
 def descend(optimizer: Adam, loss: Tensor, max_norm: float | None = None) -> Tensor:
     """One step down the loss, of the optimiser's own weights only; returns the gradient's norm before clipping."""
-    gradients = torch.autograd.grad(loss, optimizer.weights)
+    gradients = list(torch.autograd.grad(loss, optimizer.weights))
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
     if max_norm is not None:
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)

@@ -1,24 +1,29 @@
 """How fast the learner is, against its peers and against the machine itself.
 
-    python -m benchmarks.learner [--json] [--compiled] [--sbx-python PATH]
+    python -m benchmarks.learner [--json]
 
 Counts updates per second, replay sampling included, of our algorithms and of stable-baselines3's in this process and of
 SBX's (JAX) in one of its own; observation 36, action 2, networks 256×256, batches of 256 and 64, on one thread and on
 two. Everything runs by turns, so that a busy machine slows all alike; the figures are medians of the rounds, the ratios
-medians of each round's ratio. The limit is the time of the update's matrix products alone, each measured at its own
-shape. Needs the `bench` extra. SBX is not among it; where a Python that has it is named (`python -m venv V && V/bin/pip
-install sbx-rl`), it is measured too, and null otherwise.
+medians of each round's ratio. Ours is measured on the plain path, which starts at once, and compiled, in float32 and in
+bfloat16; figures that do not say which are of the fast path, compiled, in whichever precision is faster here. The limit
+is the time of a TD3 update's matrix products alone, each measured at its own shape and in the same precision. Needs the
+`bench` extra and a C++ compiler; takes some ten minutes, most of them for compiling.
 """
 
+import itertools
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium
 import numpy as np
@@ -34,10 +39,12 @@ from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.compiled import Compiled
 from agent.prioritized_replay import PrioritizedReplay
 from agent.replay import Batch, Replay
+from agent.update import Precision, products_in
 
 OBS, ACTION, HIDDEN = 36, 2, (256, 256)
 FILLED = 50_000  # transitions in every replay buffer that is learned from
 LARGE = 1_000_000  # transitions in the replay whose sampling is timed by itself
+PEERS, PRECISIONS = ("TD3", "DDPG"), get_args(Precision)
 OURS, THEIRS = "medium", "highest"  # precision of products in float32: ours as the learner sets it, theirs torch's own
 
 Seconds = Callable[[int], float]  # how long so many updates took
@@ -71,9 +78,7 @@ class Config:
 
     json: bool = False  # print one JSON object as the last line
     rounds: int = 9  # that everything is measured; the median counts
-    updates: int = 50  # of an algorithm in a round
-    compiled: bool = False  # also the compiled TD3, which takes minutes to compile
-    sbx_python: str = ""  # a Python that has sbx-rl, if there is one
+    updates: int = 48  # of an algorithm in a round
 
 
 class Still(gymnasium.Env):
@@ -107,32 +112,35 @@ def make(name: str) -> tuple[Any, Replay]:
     return resolve_name(ALGORITHMS[name])(config, OBS, ACTION), replay
 
 
-def ours(name: str, batch_size: int, bfloat16: bool = False) -> Seconds:
-    """One of our algorithms by its plain path, with products in bfloat16 if wanted."""
+def plain(name: str, batch_size: int, precision: Precision) -> Seconds:
+    """One of our algorithms by its plain path."""
     algorithm, replay = make(name)
 
     def seconds(updates: int) -> float:
         torch.set_float32_matmul_precision(OURS)
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            for _ in range(updates):
-                sample = replay.sample(batch_size)
-                replay.reprioritise(sample.rows, algorithm.update(sample)["priority"])
+        for _ in range(updates):
+            sample = replay.sample(batch_size)
+            with products_in(precision):
+                scalars = algorithm.update(sample)
+            replay.reprioritise(sample.rows, scalars["priority"])
         return time.perf_counter() - start
 
     return seconds
 
 
-def compiled(batch_size: int, bfloat16: bool, console: Console) -> Seconds:
-    """The compiled TD3."""
-    td3, replay = make("td3")
-    fast = FastTD3(td3, console.print, bfloat16)
+def compiled(name: str, batch_size: int, precision: Precision) -> Seconds:
+    """The same, compiled."""
+    algorithm, replay = make(name)
+    fast = Compiled(algorithm, precision, tell=lambda _: None)
 
     def seconds(updates: int) -> float:
         torch.set_float32_matmul_precision(OURS)
         start = time.perf_counter()
-        for _ in range(updates // td3.config.delay):
-            fast.update([replay.sample(batch_size) for _ in range(td3.config.delay)])
+        for _ in range(updates // fast.at_once):
+            samples = [replay.sample(batch_size) for _ in range(fast.at_once)]
+            for sample, scalars in zip(samples, fast.update(samples), strict=True):
+                replay.reprioritise(sample.rows, scalars["priority"])
         return time.perf_counter() - start
 
     return seconds
@@ -158,13 +166,14 @@ def sb3(name: str, batch_size: int) -> Seconds:
 
 
 @contextmanager
-def sbx(python: str, threads: int) -> Iterator[Callable[[str, int], Seconds] | None]:
-    """SBX in a process of its own, held to as many cores; None where it cannot be imported."""
-    if not os.path.exists(python) or subprocess.run([python, "-c", "import sbx"], capture_output=True).returncode:
+def sbx(threads: int) -> Iterator[Callable[[str, int], Seconds] | None]:
+    """SBX in a process of its own, held to as many cores; None where it is not installed."""
+    if find_spec("sbx") is None:
+        print("SBX is not installed, so its figures are null; `make bench` installs it", file=sys.stderr)  # noqa: T201
         yield None
         return
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
-    command, pipe = ["taskset", "-c", cores, python, "-c", SBX], subprocess.PIPE
+    command, pipe = ["taskset", "-c", cores, sys.executable, "-c", SBX], subprocess.PIPE
     with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -182,7 +191,7 @@ def sbx(python: str, threads: int) -> Iterator[Callable[[str, int], Seconds] | N
         wire_in.close()
 
 
-def td3_products(batch_size: int) -> list[tuple[float, Callable[[], Tensor]]]:
+def td3_products(batch_size: int, dtype: torch.dtype) -> list[tuple[float, Callable[[], Tensor]]]:
     """The matrix products of one TD3 update, as (times per update, what to time), each in its own shape.
 
     Critic: forward of two targets and two critics, weight gradients of both, input gradients but of the first layer.
@@ -190,26 +199,26 @@ def td3_products(batch_size: int) -> list[tuple[float, Callable[[], Tensor]]]:
     The target actor goes forward each time. Products with the one output of a critic are left out.
     """
     width = HIDDEN[0]
-    x, g, w = torch.randn(2, batch_size, width), torch.randn(2, batch_size, width), torch.randn(2, width, width)
-    first, w_in = torch.randn(2, batch_size, OBS + ACTION), torch.randn(2, OBS + ACTION, width)
-    bias = torch.randn(2, 1, width)
+    randn = partial(torch.randn, dtype=dtype)
+    x, g, w = randn(2, batch_size, width), randn(2, batch_size, width), randn(2, width, width)
+    first, w_in = randn(2, batch_size, OBS + ACTION), randn(2, OBS + ACTION, width)
     return [
-        (2.0, lambda: torch.baddbmm(bias, x, w)),
-        (2.0, lambda: torch.baddbmm(bias, first, w_in)),
+        (2.0, lambda: torch.bmm(x, w)),
+        (2.0, lambda: torch.bmm(first, w_in)),
         (1.0, lambda: torch.bmm(x.mT, g)),
         (1.0, lambda: torch.bmm(g, w.mT)),
         (1.0, lambda: torch.bmm(first.mT, g)),
-        (1 + 2 / 2, lambda: torch.addmm(bias[0], x[0], w[0])),
-        (1 + 2 / 2, lambda: torch.addmm(bias[0], first[0], w_in[0])),
+        (1 + 2 / 2, lambda: torch.mm(x[0], w[0])),
+        (1 + 2 / 2, lambda: torch.mm(first[0], w_in[0])),
         (1 / 2, lambda: torch.mm(x[0].T, g[0])),
         (2 / 2, lambda: torch.mm(g[0], w[0].T)),
         (1 / 2, lambda: torch.mm(first[0].T, g[0])),
     ]
 
 
-def gemm_limit(batch_size: int) -> Seconds:
+def gemm_limit(batch_size: int, precision: Precision) -> Seconds:
     """The seconds that so many TD3 updates would take if nothing but their matrix products took any."""
-    products = td3_products(batch_size)
+    products = td3_products(batch_size, getattr(torch, precision))
 
     def seconds(updates: int) -> float:
         torch.set_float32_matmul_precision(OURS)
@@ -234,43 +243,46 @@ def rates(contenders: dict[str, Seconds], config: Config) -> dict[str, np.ndarra
     return {name: np.array([found[name] for found in rounds]) for name in contenders}
 
 
-def compare(batch_size: int, threads: int, config: Config, console: Console) -> dict[str, float | None]:
-    """Updates per second of all and how many times as fast as its peer each of ours is."""
+def compare(batch_size: int, threads: int, config: Config) -> dict[str, float | str | None]:
+    """Updates per second of all, and how many times as fast as its peer each of ours is."""
     torch.set_num_threads(threads)
-    with sbx(config.sbx_python, threads) as theirs:
-        contenders = {f"{name}_updates_per_s": ours(name, batch_size) for name in ALGORITHMS}
-        contenders |= {"td3_bf16_updates_per_s": ours("td3", batch_size, bfloat16=True)}
-        if config.compiled and (batch_size, threads) == (256, 1):
-            contenders |= {"td3_compiled_updates_per_s": compiled(batch_size, False, console)}
-            contenders |= {"td3_compiled_bf16_updates_per_s": compiled(batch_size, True, console)}
-        contenders |= {f"sb3_{name.lower()}_updates_per_s": sb3(name, batch_size) for name in ("TD3", "DDPG")}
-        contenders |= {"gemm_limit_td3_updates_per_s": gemm_limit(batch_size)}
-        if theirs is not None:
-            contenders |= {f"sbx_{name.lower()}_updates_per_s": theirs(name, batch_size) for name in ("TD3", "DDPG")}
+    with sbx(threads) as theirs:
+        contenders: dict[str, Seconds] = {}
+        for precision in PRECISIONS:
+            contenders[f"gemm_limit_{precision}"] = gemm_limit(batch_size, precision)
+            for name in ALGORITHMS:
+                contenders[f"{name}_plain_{precision}"] = plain(name, batch_size, precision)
+                contenders[f"{name}_compiled_{precision}"] = compiled(name, batch_size, precision)
+        contenders |= {f"sb3_{name.lower()}": sb3(name, batch_size) for name in PEERS}
+        contenders |= {f"sbx_{name.lower()}": theirs(name, batch_size) for name in PEERS} if theirs else {}
         found = rates(contenders, config)
+    return summary(found)
+
+
+def summary(found: dict[str, np.ndarray]) -> dict[str, float | str | None]:
+    """Medians over the rounds of every rate in `found`, (rounds,), and of the ratios between them."""
 
     def ratio(ours: str, peer: str) -> float | None:
-        top, bottom = found.get(f"{ours}_updates_per_s"), found.get(f"{peer}_updates_per_s")
-        return None if top is None or bottom is None else float(np.median(top / bottom))
+        return float(np.median(found[ours] / found[peer])) if peer in found else None
 
-    medians: dict[str, float | None] = {name: float(np.median(rate)) for name, rate in found.items()}
-    return medians | {
-        "x_sb3_td3": ratio("td3", "sb3_td3"),
-        "x_sb3_ddpg": ratio("ddpg", "sb3_ddpg"),
-        "x_sb3_td3_bf16": ratio("td3_bf16", "sb3_td3"),
-        "x_sb3_td3_compiled": ratio("td3_compiled", "sb3_td3"),
-        "x_sb3_td3_compiled_bf16": ratio("td3_compiled_bf16", "sb3_td3"),
-        "x_sbx_td3": ratio("td3", "sbx_td3"),
-        "x_sbx_td3_compiled_bf16": ratio("td3_compiled_bf16", "sbx_td3"),
-        "x_sbx_ddpg": ratio("ddpg", "sbx_ddpg"),
-        "fraction_of_gemm_limit": ratio("td3", "gemm_limit_td3"),
-    }
+    precision = max(PRECISIONS, key=lambda precision: np.median(found[f"td3_compiled_{precision}"]))
+    fast = {name: f"{name}_compiled_{precision}" for name in ALGORITHMS}
+    said: dict[str, float | str | None] = {"fast_precision": precision}
+    said |= {f"{name}_updates_per_s": float(np.median(found[path])) for name, path in fast.items()}
+    for peer, name in itertools.product(("sb3", "sbx"), ("td3", "ddpg")):
+        said[f"x_{peer}_{name}"] = ratio(fast[name], f"{peer}_{name}")
+    said["fraction_of_gemm_limit"] = ratio(fast["td3"], f"gemm_limit_{precision}")
+    for path, precision in itertools.product(("plain", "compiled"), PRECISIONS):
+        each = f"{path}_{precision}"
+        said[f"x_sb3_td3_{each}"] = ratio(f"td3_{each}", "sb3_td3")
+        said[f"fraction_of_gemm_limit_{each}"] = ratio(f"td3_{each}", f"gemm_limit_{precision}")
+    return said | {f"{name}_updates_per_s": float(np.median(rate)) for name, rate in found.items()}
 
 
-def replay_times(config: Config) -> dict[str, float | None]:
+def replay_times(config: Config) -> dict[str, float | str | None]:
     """Microseconds to sample 256 of a million transitions, and to give them new priorities where they have any."""
     torch.set_num_threads(1)
-    found: dict[str, float | None] = {}
+    found: dict[str, float | str | None] = {}
     for name, kind in (("uniform", Replay), ("prioritized", PrioritizedReplay)):
         replay = fill(kind(LARGE, OBS, ACTION, torch.Generator().manual_seed(0)), LARGE)
         errors, times = torch.rand(256), []
@@ -283,24 +295,23 @@ def replay_times(config: Config) -> dict[str, float | None]:
     return found
 
 
-def show(found: dict[str, float | None], console: Console) -> None:
+def show(found: dict[str, float | str | None], console: Console) -> None:
     """Print what was found as a table."""
     table = Table("figure", "measured", title=f"Learner: observation {OBS}, action {ACTION}, networks 256×256")
     for name, value in found.items():
-        table.add_row(name, "not measured" if value is None else f"{value:,.2f}" if value < 10 else f"{value:,.0f}")
+        table.add_row(name, f"{value:,.2f}" if isinstance(value, float) else str(value or "not measured"))
     console.print(table)
 
 
 def main(config: Config) -> None:
     """Measure and print; the names without an ending are of batch 256 on one thread."""
-    console = Console()
-    found = compare(256, 1, config, console) | replay_times(config)
+    found = compare(256, 1, config) | replay_times(config)
     for batch_size, threads in ((256, 2), (64, 1), (64, 2)):
-        more = compare(batch_size, threads, config, console)
+        more = compare(batch_size, threads, config)
         found |= {f"{name}_batch{batch_size}_threads{threads}": value for name, value in more.items()}
-    show(found, console)
+    show(found, Console())
     if config.json:
-        rounded = {name: None if value is None else round(value, 3) for name, value in found.items()}
+        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}
         print(json.dumps(rounded))  # noqa: T201
 
 

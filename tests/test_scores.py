@@ -9,8 +9,10 @@ from rich.console import Console
 from agent.metrics import read_evaluations
 from agent.snapshot import snapshots
 from agent.sync_config import SyncConfig
-from benchmarks import scores
-from benchmarks.scores import TASKS, Config, Published, Task, settings, show, summarise
+from benchmarks import runs, scores
+from benchmarks.runs import PageError, write_page
+from benchmarks.scores import Config, Group, show, summarise
+from benchmarks.tasks import TASKS, Published, Task, settings
 
 QUIET = Console(quiet=True)
 TINY = Task("Pendulum-v1", 60, {"ddpg": Published(-1e9, None, "anyone")}, {"episode_steps": 20, "evaluate_every": 30})
@@ -24,7 +26,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("means", "verdict"), [([-100.0, -200.0], "reached"), ([-245.0], "reached"), ([-247.0], "below"), ([], "not run")]
+    ("means", "verdict"), [([-100.0, -200.0], "reached"), ([-245.0], "reached"), ([-247.0], "below")]
 )
 def test_a_score_short_of_the_published_one_by_more_than_its_spread_is_below(means, verdict):
     ours = np.array([(mean, 80.0) for mean in means]).reshape(-1, 2)
@@ -57,22 +59,25 @@ def test_pendulum_is_learned_with_the_defaults_of_the_command_line():
     assert replace(config, evaluate_every=5000, evaluation_episodes=10) == SyncConfig(env="Pendulum-v1", steps=20_000)
 
 
+GROUP = Group("tiny", "ddpg", "float32")
+
+
 def test_a_run_is_made_once_and_leaves_its_evaluations(tmp_path):
-    scores.run("tiny", "ddpg", 0, QUIET)
-    kept = tmp_path / "results" / "tiny-ddpg-0"
+    scores.run(GROUP, 0, QUIET)
+    kept = tmp_path / "results" / "tiny-ddpg-float32-0"
     assert sorted(path.name for path in kept.iterdir()) == ["config.json", "evaluations.csv"]
     assert [evaluation.step for evaluation in read_evaluations(kept / "evaluations.csv")] == [30, 60]
-    written = (tmp_path / "runs" / "tiny-ddpg-0" / "config.json").stat().st_mtime_ns
-    scores.run("tiny", "ddpg", 0, QUIET)
-    assert (tmp_path / "runs" / "tiny-ddpg-0" / "config.json").stat().st_mtime_ns == written
-    row = show(Config(tasks=("tiny",), algos=("ddpg", "td3")), QUIET)
-    assert (row["tiny/ddpg"]["seeds"], row["tiny/ddpg"]["verdict"]) == (1, "reached")
-    assert row["tiny/td3"]["mean"] is None
+    written = (tmp_path / "runs" / kept.name / "config.json").stat().st_mtime_ns
+    scores.run(GROUP, 0, QUIET)
+    assert (tmp_path / "runs" / kept.name / "config.json").stat().st_mtime_ns == written
+    rows = show(Config(tasks=("tiny",), algos=("ddpg", "td3")), QUIET)
+    assert list(rows) == ["tiny-ddpg-float32"]
+    assert (rows["tiny-ddpg-float32"]["seeds"], rows["tiny-ddpg-float32"]["verdict"]) == (1, "reached")
 
 
 def test_a_run_that_was_broken_off_goes_on(tmp_path, monkeypatch):
     monkeypatch.setitem(TASKS, "tiny", replace(TINY, settings=TINY.settings | {"checkpoint_every": 20}))
-    train_sync, asked = scores.train_sync, []
+    train_sync, asked = runs.train_sync, []
 
     def train(config: SyncConfig, console: Console) -> None:
         asked.append(config.resume)
@@ -80,11 +85,34 @@ def test_a_run_that_was_broken_off_goes_on(tmp_path, monkeypatch):
         if not config.resume:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(scores, "train_sync", train)
+    monkeypatch.setattr(runs, "train_sync", train)
     with pytest.raises(KeyboardInterrupt):
-        scores.run("tiny", "ddpg", 0, QUIET)
+        scores.run(GROUP, 0, QUIET)
     assert not (tmp_path / "results").exists()
-    scores.run("tiny", "ddpg", 0, QUIET)
+    scores.run(GROUP, 0, QUIET)
     assert asked == [False, True]
-    assert snapshots(tmp_path / "runs/tiny-ddpg-0/checkpoints")[0].name == "step-000000060"
-    assert read_evaluations(tmp_path / "results/tiny-ddpg-0/evaluations.csv")[-1].step == 60
+    assert snapshots(tmp_path / "runs/tiny-ddpg-float32-0/checkpoints")[0].name == "step-000000060"
+    assert read_evaluations(tmp_path / "results/tiny-ddpg-float32-0/evaluations.csv")[-1].step == 60
+
+
+def test_the_docs_have_a_row_and_a_curve_for_what_has_been_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "DOCS", tmp_path)
+    (tmp_path / "scores.md").write_text(
+        "Before.\n<!-- written by python -m benchmarks.scores -->\nold\n<!-- until here -->\nAfter.\n"
+    )
+    scores.run(GROUP, 0, QUIET)
+    scores.write_docs(QUIET)
+    page = (tmp_path / "scores.md").read_text()
+    assert page.startswith("Before.\n")
+    assert page.endswith("After.\n")
+    assert "old" not in page
+    assert "| tiny | 60 | DDPG | 1 | " in page
+    assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_without_a_place_is_left_alone(tmp_path):
+    page = tmp_path / "scores.md"
+    page.write_text("By hand.\n")
+    with pytest.raises(PageError, match="once each"):
+        write_page(page, "benchmarks.scores", "text")
+    assert page.read_text() == "By hand.\n"

@@ -19,7 +19,7 @@ from agent.replay import Batch, Sample
 
 torch.set_num_threads(1)
 name = sys.argv[1]
-changes = dict(hidden=(32, 32), preactivation_cost=0.01, max_grad_norm=0.5)
+changes = dict(hidden=(32, 32), preactivation_cost=0.01, max_grad_norm=0.5, actor_lr=1e-4, critic_lr=1e-4)
 config = replace(resolve_name(CONFIGS[name])(), **changes)
 
 def learner():

@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, Sequence, Space
 from torch import nn
 
-from agent.tasks import TaskError, evaluate, make_task, random_returns, rollout
+from agent.tasks import TaskError, evaluate, image_shape, layout_of, make_task, random_returns, rollout
 
 FLAT = Box(-1, 1, (2,), np.float64)
 
@@ -158,3 +158,27 @@ def test_random_returns_are_discounted_from_every_step(made):
     env = made(Box(-1, 1, (1,), np.float32))
     assert random_returns(env, 0.5, [1]).tolist() == [3.0, 3.5, 2.75]  # 3, 2 + 3/2, 1 + 2/2 + 3/4
     assert len(np.unique(inner(env).got)) == 3
+
+
+CAMERA = Box(0, 255, (8, 6, 3), np.uint8)
+ONE = Box(-1, 1, (1,), np.float32)
+
+
+def test_a_camera_image_is_found_among_the_parts(made):
+    state = Box(-1, 1, (3,), np.float32)
+    assert image_shape(made(ONE, Dict(image=CAMERA, state=state))) == (8, 6, 3)
+    assert image_shape(made(ONE, CAMERA)) == (8, 6, 3)
+    assert image_shape(made(ONE, state)) is None
+    for spaces in (Dict(a=CAMERA, b=CAMERA), Dict(a=state, image=CAMERA)):
+        with pytest.raises(TaskError, match="expected one, in the first place"):
+            image_shape(made(ONE, spaces))
+
+
+def test_parts_enter_the_layers_they_were_given(made):
+    env = made(ONE, Dict(image=CAMERA, speed=Box(-1, 1, (1,), np.float32), state=Box(-1, 1, (3,), np.float32)))
+    layout = layout_of(env, {"state": 1}, features=50, action_layer=2)
+    assert layout.pieces == ((50, 0), (1, 0), (3, 1))
+    assert layout.action == 2
+    assert layout_of(env, {}, features=50, action_layer=0).pieces == ()
+    with pytest.raises(TaskError, match="no stat in the observation; expected parts out of image, speed, state"):
+        layout_of(env, {"stat": 1}, features=50, action_layer=0)

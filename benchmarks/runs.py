@@ -1,0 +1,46 @@
+"""Runs that are made once and kept, one after another, for benchmarks that go on where they were broken off."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from agent.snapshot import snapshots
+from agent.sync import SyncConfig, train_sync
+from perception.files import write_whole
+
+
+def finish(config: SyncConfig, kept: Path, console: Console) -> None:
+    """Train a run to its end, from its last checkpoint in `config.folder`; nothing if it has been kept.
+
+    Its config.json and evaluations.csv are kept, where `lapwing plot` finds them.
+    """
+    if kept.exists():
+        return
+    console.print(f"[bold]{kept.name}[/]")
+    out = config.folder
+    train_sync(replace(config, resume=bool(snapshots(out / "checkpoints"))), console)
+    part = kept.with_name(kept.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    for file in ("config.json", "evaluations.csv"):
+        shutil.copyfile(out / file, part / file)
+    part.rename(kept)
+
+
+class PageError(ValueError):
+    """A page of the docs has no place for what a benchmark writes."""
+
+    exit_code = 2
+
+
+def write_page(page: Path, benchmark: str, text: str) -> None:
+    """Put text between the two marks of a benchmark in a page; what stands around them is written by hand.
+
+    Raises PageError when the marks are not there, once each and in order; a page that is not there is begun.
+    """
+    begin, end = f"<!-- written by python -m {benchmark} -->\n", "<!-- until here -->\n"
+    before = page.read_text() if page.exists() else begin + end
+    if before.count(begin) != 1 or before.count(end) != 1 or before.index(end) < before.index(begin):
+        raise PageError(f"{page}: expected the lines {begin.strip()} and {end.strip()} once each, in that order")
+    write_whole(page, f"{before.split(begin)[0]}{begin}\n{text}\n\n{end}{before.split(end)[1]}".encode())
