@@ -6,11 +6,12 @@ import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
 
-from agent.networks import Actor
+from agent.networks import Activation, Actor, Norm
 from perception.files import write_whole
 
-FORMAT = 1
+FORMAT = 2  # 1 said nothing of algorithm, norm and activation
 
 
 class CheckpointError(ValueError):
@@ -19,17 +20,26 @@ class CheckpointError(ValueError):
     exit_code = 2
 
 
+class Header(msgspec.Struct, frozen=True):
+    """What the metadata of every version has."""
+
+    format: int
+
+
 class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a trained actor was trained for; travels in the metadata of its weights and on into the ONNX file."""
 
     format: int = FORMAT
     run: str
+    algo: str  # that trained it; a name in ALGORITHMS
     env: str
     road_seed: int
     length_m: float
     obs_size: int
     action_size: int
     hidden: tuple[int, ...]
+    norm: Norm  # of the hidden layers
+    activation: Activation  # of the hidden layers
     history: int  # executed actions in the state vector
     period_s: float
     image_height: int
@@ -37,6 +47,12 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     top_speed_mps: float
     max_steering_rad: float
     max_steering_rate_radps: float
+
+
+def make_actor(facts: PolicyFacts) -> Actor:
+    """An actor as the facts describe it, to drive with: its weights are yet to come."""
+    actor = Actor(facts.obs_size, facts.action_size, facts.hidden, facts.norm, facts.activation)
+    return actor.eval().requires_grad_(False)
 
 
 def save_actor(path: Path, actor: Actor, facts: PolicyFacts) -> None:
@@ -49,21 +65,36 @@ def load_actor(path: Path) -> tuple[Actor, PolicyFacts]:
     """Read an actor and its facts. Raises CheckpointError naming the file and what is wrong with it."""
     try:
         with safe_open(path, framework="pt") as file:
-            facts = msgspec.json.decode((file.metadata() or {})["lapwing"], type=PolicyFacts)
-            actor = Actor(facts.obs_size, facts.action_size, facts.hidden)
+            facts = _facts(path, (file.metadata() or {})["lapwing"])
+            actor = make_actor(facts)
             actor.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint; expected what `lapwing train` writes") from error
     except (SafetensorError, OSError, KeyError, msgspec.DecodeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged or not an actor of Lapwing ({error})") from error
-    return actor.eval().requires_grad_(False), facts
+    return actor, facts
 
 
-def flat_weights(actor: Actor) -> torch.Tensor:
-    """All weights of the actor as one vector, (N,) float32."""
-    return torch.nn.utils.parameters_to_vector(actor.parameters()).detach()
+def _facts(path: Path, metadata: str) -> PolicyFacts:
+    """Decode the facts. Raises CheckpointError when another version of Lapwing wrote them, DecodeError for junk."""
+    found = msgspec.json.decode(metadata, type=Header).format
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint of format {found}; expected {FORMAT}, which `lapwing train` writes")
+    return msgspec.json.decode(metadata, type=PolicyFacts)
 
 
-def load_flat_weights(actor: Actor, weights: torch.Tensor) -> None:
+def flat_weights(actor: nn.Module) -> Tensor:
+    """All weights of the actor and what it normalises by as one vector, (N,) float32."""
+    return torch.cat([tensor.flatten() for tensor in _floats(actor)])
+
+
+def load_flat_weights(actor: nn.Module, weights: Tensor) -> None:
     """Put a vector made by `flat_weights` back into an actor of the same shape."""
-    torch.nn.utils.vector_to_parameters(weights, actor.parameters())
+    tensors = _floats(actor)
+    for tensor, values in zip(tensors, weights.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(values.view_as(tensor))
+
+
+def _floats(actor: nn.Module) -> list[Tensor]:
+    """Weights and running statistics (of batch normalisation), which share memory with the actor."""
+    return [tensor for tensor in actor.state_dict().values() if tensor.is_floating_point()]

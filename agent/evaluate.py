@@ -83,7 +83,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     rows = [
         drive_route(route, "Random policy", lambda obs: rng.uniform(-1, 1, size).astype(np.float32)),
         drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32)),
-        drive_route(route, "DDPG, VAE", learned, training),
+        drive_route(route, f"{facts.algo.upper()}, VAE", learned, training),
     ]
     route.close()
     console.print(table1(rows))

@@ -1,16 +1,18 @@
 """The learner: owns the replay, updates whenever updates are due, and publishes the actor's weights."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from agent.algorithms.ddpg import DDPG
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
 from agent.ratio import Ratio
-from agent.replay import Batch, Replay
+from agent.replay import Batch, Replay, Sample
+from agent.train_config import Settings
 from deploy.wire import EpisodeReport, Experience, Weights
 
 PUBLISH_EVERY = 20  # updates
@@ -19,10 +21,28 @@ IDLE_MS = 50  # that an idle learner waits for experience before it publishes ag
 Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
 
 
+class Algorithm(Protocol):
+    """What the learner asks of an algorithm; see agent/algorithms/."""
+
+    @property
+    def config(self) -> Settings:
+        """Its settings."""
+        ...
+
+    @property
+    def policy(self) -> nn.Module:
+        """What drives."""
+        ...
+
+    def update(self, sample: Sample) -> Mapping[str, Tensor]:
+        """Learn from a sample; returns scalars to log."""
+        ...
+
+
 class Learner:
     """One algorithm fed by any number of actors; `run` returns when the judge of the reports has seen enough."""
 
-    def __init__(self, algorithm: DDPG, replay: Replay, ratio: Ratio, line: LearnerEnd) -> None:
+    def __init__(self, algorithm: Algorithm, replay: Replay, ratio: Ratio, line: LearnerEnd) -> None:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
         self.updates = self.transitions = self.episodes = self.version = 0
         self.began = time.monotonic()

@@ -20,6 +20,12 @@ ACTIVATIONS = {"relu": partial(nn.ReLU, inplace=True), "elu": nn.ELU, "tanh": nn
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu_, "elu": F.elu, "tanh": torch.tanh}
 
 
+class LayoutError(ValueError):
+    """An observation's part or an action enters a layer that there is not, or nothing enters the first."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class Layout:
     """Which layer each piece of an observation, and the action, enters: 0 is the first, 1 the second hidden layer, ….
@@ -37,8 +43,9 @@ class Layout:
         layers = [layer for _, layer in self.pieces] if self.pieces else [0]
         if action is not None:
             parts, layers = (*parts, action), [*layers, self.action]
+        nothing = obs[..., :0]
         return [
-            torch.cat([part for part, at in zip(parts, layers, strict=True) if at == layer], dim=-1)
+            torch.cat([part for part, at in zip(parts, layers, strict=True) if at == layer] or [nothing], dim=-1)
             for layer in range(max(layers) + 1)
         ]
 
@@ -91,9 +98,11 @@ def mlp(
 
 
 def widths(entering: Sequence[int], hidden: Sequence[int], outputs: int) -> list[tuple[int, int]]:
-    """(inputs, outputs) of every linear layer. Raises ValueError when something enters behind the last."""
+    """(inputs, outputs) of every linear layer. Raises LayoutError for layers that cannot be entered."""
     if len(entering) > len(hidden) + 1:
-        raise ValueError(f"something enters layer {len(entering) - 1}; expected at most {len(hidden)}, the last")
+        raise LayoutError(f"something enters layer {len(entering) - 1}; expected at most {len(hidden)}, the last")
+    if entering[0] == 0:
+        raise LayoutError("nothing enters layer 0, the first; expected at least one part of the observation there")
     more = [*entering[1:], *[0] * len(hidden)]
     inputs = [entering[0], *(size + extra for size, extra in zip(hidden, more, strict=False))]
     return list(zip(inputs, [*hidden, outputs], strict=True))

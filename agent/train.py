@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from pkgutil import resolve_name
 
 import gymnasium
 import msgspec
@@ -20,40 +21,19 @@ from rich.console import Console
 from rich.status import Status
 
 from agent.actor import Driver, LearnerGone
-from agent.algorithms.ddpg import DDPG, DDPGConfig
+from agent.algorithms import ALGORITHMS
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
-from agent.checkpoint import PolicyFacts, load_flat_weights, save_actor
+from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
 from agent.experience import Transitions, random_experience
 from agent.latent import HISTORY, LatentState, RateLimit
-from agent.learner import Learner
-from agent.networks import Actor
-from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
-from agent.ratio import Ratio
+from agent.learner import Algorithm, Learner
+from agent.noise import OrnsteinUhlenbeck
 from agent.replay import Replay
+from agent.train_config import TrainConfig, resolved
 from deploy.wire import EpisodeReport
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
 from perception.files import write_whole
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Learn to drive a route by asynchronous DDPG."""
-
-    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
-    episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
-    out: Path = Path("runs/demo/train")  # folder that the run is written to
-    env: str = "sim:LaneFollowing-v0"  # Gymnasium id
-    road_seed: int = 0  # which road
-    length_m: float = 250.0  # of the route, metres; Kendall 2018
-    seed: int = 0  # of weights, noise and sampling
-    max_episodes: int = 150  # training episodes before giving up
-    passes: int = 3  # tests in a row that must drive the whole route
-    restart_after: int = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
-    replay_capacity: int = 100_000  # transitions
-    ratio: Ratio = field(default_factory=Ratio)
-    noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
-    ddpg: DDPGConfig = field(default_factory=DDPGConfig)
 
 
 @dataclass
@@ -99,12 +79,15 @@ def train(config: TrainConfig, console: Console) -> Progress:
     env = make_env(config, encoder)
     facts = gather_facts(config, env)
     env.close()
+    asked, config = config, resolved(config, facts.top_speed_mps * facts.period_s)
+    if config != asked:
+        console.print(f"D4PG's atoms widened to {config.d4pg.v_max:.1f} m, for driving at top speed")
     random = random_experience(config.episodes, encoder, facts)
     config.out.mkdir(parents=True, exist_ok=True)
     write_whole(config.out / "config.json", msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
     shutil.copyfile(config.encoder, config.out / "vae.safetensors")
     progress = Progress(config.passes, config.max_episodes)
-    with _line() as (line, addresses), _actor_process(config, addresses):
+    with _line() as (line, addresses), _actor_process(config, facts, addresses):
         _learn(config, random, facts, line, progress, console)
     return progress
 
@@ -122,12 +105,15 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
     obs_size, action_size = env.sizes
     return PolicyFacts(
         run=config.out.name,
+        algo=config.algo,
         env=config.env,
         road_seed=config.road_seed,
         length_m=config.length_m,
         obs_size=obs_size,
         action_size=action_size,
-        hidden=config.ddpg.hidden,
+        hidden=config.settings.hidden,
+        norm=config.settings.actor_norm,
+        activation=config.settings.activation,
         history=HISTORY,
         period_s=1 / env.metadata["render_fps"],
         image_height=height,
@@ -144,14 +130,14 @@ def _learn(
     """Be the learner until training is over."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
 
-    def new_algorithm() -> DDPG:
-        return DDPG(config.ddpg, facts.obs_size, facts.action_size, limit)
+    def new_algorithm() -> Algorithm:
+        return resolve_name(ALGORITHMS[config.algo])(config.settings, facts.obs_size, facts.action_size, limit)
 
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
     learner = Learner(new_algorithm(), replay, config.ratio, line)
     learner.insert(*random.arrays())
-    snapshot = Actor(facts.obs_size, facts.action_size, facts.hidden)
+    snapshot = make_actor(facts)
     with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
 
         def judge(report: EpisodeReport, weights: np.ndarray | None) -> bool:
@@ -209,9 +195,9 @@ def _line() -> Iterator[tuple[LearnerEnd, Addresses]]:
 
 
 @contextmanager
-def _actor_process(config: TrainConfig, addresses: Addresses) -> Iterator[None]:
+def _actor_process(config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> Iterator[None]:
     """The actor in a process of its own, which ends with this block."""
-    process = get_context("spawn").Process(target=_drive, args=(config, addresses), name="actor", daemon=True)
+    process = get_context("spawn").Process(target=_drive, args=(config, facts, addresses), name="actor", daemon=True)
     ctrl_c = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is ours to see, and ends the actor below
     process.start()
     signal.signal(signal.SIGINT, ctrl_c)
@@ -223,17 +209,15 @@ def _actor_process(config: TrainConfig, addresses: Addresses) -> Iterator[None]:
         process.join()
 
 
-def _drive(config: TrainConfig, addresses: Addresses) -> None:
+def _drive(config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> None:
     """Be the actor process: drive until training is over or the learner is gone."""
     torch.set_num_threads(1)
     env = make_env(config, load_encoder(config.encoder))
-    obs_size, action_size = env.sizes
-    actor = Actor(obs_size, action_size, config.ddpg.hidden)
-    noise = OrnsteinUhlenbeck(config.noise, action_size, np.random.default_rng(config.seed))
+    noise = OrnsteinUhlenbeck(config.noise, facts.action_size, np.random.default_rng(config.seed))
     with zmq.Context() as context:
         line = ActorEnd(context, addresses)
         try:
-            Driver(env, actor, noise, config.ratio, line).run(config.seed)
+            Driver(env, make_actor(facts), noise, config.ratio, line).run(config.seed)
         except LearnerGone:
             pass
         finally:

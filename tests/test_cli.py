@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 import agent.train
+from agent.algorithms import ALGORITHMS
 from deploy.policy import OnnxPolicy
 from deploy.server import PolicyServer
 from deploy.sockets import bind
@@ -153,6 +154,11 @@ def test_an_unknown_vehicle_or_scenario_is_named_and_the_known_ones_too(option, 
     said = complaint("play", f"--{option}", name)
     assert name in said
     assert known in said
+
+
+def test_an_unknown_algorithm_is_named_and_the_known_ones_too(complaint):
+    said = complaint("train", "--algo", "sac")
+    assert all(name in said for name in ("sac", *ALGORITHMS))
 
 
 def test_an_unknown_command_is_named_and_the_known_ones_too(complaint):

@@ -43,10 +43,11 @@ class D4PGConfig:
     v_min: float = -150.0  # the least return of the atoms; dm_control's D4PG
     v_max: float = 150.0  # the greatest; dm_control's D4PG
     atoms: int = 101  # dm_control's D4PG
-    max_grad_norm: float | None = None
+    max_grad_norm: float | None = None  # of the actor's and the critic's gradient; Barth-Maron 2018 clips nothing
     preactivation_cost: float = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
     activation: Activation = "relu"  # of the hidden layers
-    norm: Literal["none", "layer"] = "layer"  # of actor and critic; Acme (Hoffman 2020)
+    actor_norm: Literal["none", "layer"] = "layer"  # Acme (Hoffman 2020)
+    critic_norm: Literal["none", "layer"] = "layer"  # Acme (Hoffman 2020)
 
 
 class D4PG:
@@ -67,8 +68,8 @@ class D4PG:
         self.encoder, size = encoder_for(obs_size, image)
         sizes = size, action_size, config.hidden
         atoms = torch.linspace(config.v_min, config.v_max, config.atoms)
-        self.actor = Actor(*sizes, config.norm, config.activation, layout=layout)
-        self.critic = CategoricalCritic(*sizes, atoms, config.norm, config.activation, layout)
+        self.actor = Actor(*sizes, config.actor_norm, config.activation, layout=layout)
+        self.critic = CategoricalCritic(*sizes, atoms, config.critic_norm, config.activation, layout)
         self.target_actor = target_of(self.actor)
         self.target_critic = target_of(self.critic)
         self.actor_optimizer = Adam(self.actor, lr=config.actor_lr)

@@ -13,12 +13,15 @@ from agent.checkpoint import PolicyFacts
 
 FACTS = PolicyFacts(
     run="test",
+    algo="ddpg",
     env="sim:LaneFollowing-v0",
     road_seed=0,
     length_m=12.0,
     obs_size=38,
     action_size=2,
     hidden=(16,),
+    norm="layer",
+    activation="relu",
     history=2,
     period_s=0.1,
     image_height=64,

@@ -6,8 +6,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from agent.checkpoint import PolicyFacts, save_actor
-from agent.networks import Actor
+from agent.checkpoint import PolicyFacts, make_actor, save_actor
 from perception.encoders.vae import VAE, VAEConfig
 from tests.agent.fakes import FACTS
 
@@ -29,7 +28,7 @@ def write_run(folder: Path, facts: PolicyFacts = FACTS) -> Path:
     """An actor that drives straight on at about half speed, its encoder, and two episodes."""
     folder.mkdir(parents=True)
     torch.manual_seed(0)
-    save_actor(folder / "actor.safetensors", Actor(facts.obs_size, facts.action_size, facts.hidden), facts)
+    save_actor(folder / "actor.safetensors", make_actor(facts), facts)
     write_encoder(folder / "vae.safetensors")
     (folder / "episodes.csv").write_text(EPISODES)
     return folder

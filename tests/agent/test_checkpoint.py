@@ -9,14 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from agent.checkpoint import CheckpointError, flat_weights, load_actor, load_flat_weights, save_actor
+import agent.checkpoint
+from agent.checkpoint import (
+    FORMAT,
+    CheckpointError,
+    PolicyFacts,
+    flat_weights,
+    load_actor,
+    load_flat_weights,
+    save_actor,
+)
 from agent.networks import Actor
 from tests.agent.fakes import FACTS
 
 
-def make_actor(seed: int = 0) -> Actor:
+def make_actor(seed: int = 0, facts: PolicyFacts = FACTS) -> Actor:
     torch.manual_seed(seed)
-    return Actor(FACTS.obs_size, FACTS.action_size, FACTS.hidden)
+    return agent.checkpoint.make_actor(facts)
 
 
 @pytest.fixture
@@ -41,6 +50,20 @@ def test_actor_and_facts_come_back_bit_by_bit(path):
     assert actor.state_dict().keys() == saved.keys()
     assert all(torch.equal(tensor, saved[name]) for name, tensor in actor.state_dict().items())
     assert not any(parameter.requires_grad for parameter in actor.parameters())
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+@pytest.mark.parametrize("activation", ["relu", "elu", "tanh"])
+def test_an_actor_of_any_make_comes_back_and_acts_the_same(path, norm, activation):
+    facts = msgspec.structs.replace(FACTS, algo="td3", norm=norm, activation=activation)
+    torch.manual_seed(0)
+    trained = Actor(facts.obs_size, facts.action_size, facts.hidden, norm, activation, final_init=1.0)
+    obs = torch.randn(7, facts.obs_size, generator=torch.Generator().manual_seed(0))
+    trained(3 * obs + 2)  # statistics of a batch, for whoever keeps them
+    save_actor(path, trained, facts)
+    actor, found = load_actor(path)
+    assert found == facts
+    assert torch.equal(actor(obs), trained.eval()(obs))
 
 
 def test_saving_again_replaces_the_file_whole(path):
@@ -91,10 +114,34 @@ def test_metadata_that_does_not_fit_is_an_error(path, metadata):
     refused(path)
 
 
-def test_a_checkpoint_of_a_later_version_is_an_error(path):
+@pytest.mark.parametrize("known", [1, FORMAT + 1])
+def test_a_checkpoint_of_another_format_is_an_error_that_says_so(path, known):
+    facts = msgspec.json.decode(msgspec.json.encode(FACTS)) | {"format": known, "wings": 2}
+    del facts["norm"]
+    save_file(make_actor().state_dict(), path, metadata={"lapwing": msgspec.json.encode(facts).decode()})
+    said = refused(path)
+    assert f"format {known}; expected {FORMAT}" in said
+    assert "\n" not in said
+
+
+def test_facts_that_nobody_knows_are_an_error(path):
     facts = msgspec.json.decode(msgspec.json.encode(FACTS)) | {"tyres": "winter"}
     save_file(make_actor().state_dict(), path, metadata={"lapwing": msgspec.json.encode(facts).decode()})
     assert "tyres" in refused(path)
+
+
+def test_running_statistics_travel_with_the_weights():
+    facts = msgspec.structs.replace(FACTS, norm="batch")
+    actor, other = make_actor(0, facts), make_actor(1, facts)
+    actor.train()(torch.randn(7, facts.obs_size))
+    load_flat_weights(other, flat_weights(actor))
+    obs = torch.randn(3, facts.obs_size)
+    assert torch.equal(other(obs), actor.eval()(obs))
+
+
+def test_weights_of_another_shape_are_refused():
+    with pytest.raises(RuntimeError):
+        load_flat_weights(make_actor(), torch.zeros(7))
 
 
 @given(st.integers(0, 2**31))

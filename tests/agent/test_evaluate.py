@@ -11,6 +11,7 @@ from rich.console import Console
 
 from agent.checkpoint import CheckpointError
 from agent.evaluate import EvaluateConfig, Row, Training, cell, drive_route, evaluate, figures, read_training, table1
+from tests.agent.fakes import FACTS
 from tests.agent.runs import EPISODES, write_run
 
 
@@ -126,6 +127,12 @@ def test_all_three_policies_drive_the_real_route(tmp_path):
     assert rows[1].disengagements == 0
     assert 1.0 < rows[1].mean_speed_mps < 10 / 3.6 / 2  # it had to start from standing
     assert "Table I" in capture.get()
+
+
+def test_the_policy_is_named_after_what_trained_it(tmp_path):
+    run = write_run(tmp_path / "train", msgspec.structs.replace(FACTS, algo="td3", length_m=1.0))
+    rows = evaluate(EvaluateConfig(run=run, out=tmp_path / "table1.json"), Console(quiet=True))
+    assert rows[-1].policy == "TD3, VAE"
 
 
 def test_the_same_seed_makes_the_same_table(tmp_path):

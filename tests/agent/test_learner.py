@@ -1,18 +1,18 @@
 """The learner stores what arrives, learns as much as it is worth, and publishes what it has become."""
 
+from pkgutil import resolve_name
+
 import numpy as np
 import pytest
 import torch
 
-from agent.algorithms.ddpg import DDPG, DDPGConfig
+from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
 from agent.learner import Learner
 from agent.ratio import Ratio
 from agent.replay import Replay
 from deploy.wire import EpisodeReport, Experience, Weights
-
-CONFIG = DDPGConfig(hidden=(8,), batch_size=4, gamma=0.75)
 
 
 class Line(LearnerEnd):
@@ -56,10 +56,11 @@ def report(kind: str, weights: np.ndarray | None = None) -> tuple:
     return (told,) if weights is None else (told, weights)
 
 
-def make(line: Line, ratio: Ratio) -> Learner:
+def make(line: Line, ratio: Ratio, algo: str = "ddpg") -> Learner:
     torch.manual_seed(0)
     replay = Replay(100, 2, 1, torch.Generator().manual_seed(0))
-    return Learner(DDPG(CONFIG, 2, 1), replay, ratio, line)
+    config = resolve_name(CONFIGS[algo])(hidden=(8,), batch_size=4, gamma=0.75)
+    return Learner(resolve_name(ALGORITHMS[algo])(config, 2, 1), replay, ratio, line)
 
 
 def until_a_test(told: EpisodeReport, weights: np.ndarray | None) -> bool:
@@ -113,9 +114,10 @@ def test_an_idle_learner_publishes_the_weights_it_has():
     assert (line.published[-1][0].transitions, line.published[-1][0].episodes) == (2, 1)
 
 
-def test_what_is_published_is_what_it_has_learned():
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_what_is_published_is_what_it_has_learned(algo):
     line = Line(experience("...."), *[report("train")] * 40, report("test"))
-    learner = make(line, Ratio(per_episode=1, per_step=0))
+    learner = make(line, Ratio(per_episode=1, per_step=0), algo)
     learner.run(until_a_test)
     learner.publish()
     header, weights = line.published[-1]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from agent.networks import Actor, CategoricalCritic, Critic, Critics, Layout, mlp, widths
+from agent.networks import Actor, CategoricalCritic, Critic, Critics, Layout, LayoutError, mlp, widths
 
 
 @pytest.fixture
@@ -166,8 +166,10 @@ def test_where_all_enters_is_counted():
     assert LATE.sizes(5) == [2, 3]
     assert Layout().sizes(5, 2) == [7]
     assert widths([2, 3, 2], [8, 9], 1) == [(2, 8), (11, 9), (11, 1)]
-    with pytest.raises(ValueError, match="expected at most 1"):
-        widths([2, 3, 2], [8], 1)
+    assert Layout(action=2).sizes(5, 2) == [5, 0, 2]
+    for entering, said in (([2, 3, 2], "expected at most 1"), ([0, 3], "nothing enters layer 0")):
+        with pytest.raises(LayoutError, match=said):
+            widths(entering, [8], 1)
 
 
 def test_an_ensemble_of_critics_takes_late_inputs_as_separate_ones_do(obs):

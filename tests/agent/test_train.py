@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +18,13 @@ import pytest
 import torch
 from rich.console import Console
 
+from agent.algorithms import ALGORITHMS
+from agent.algorithms.ddpg import DDPGConfig
+from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import load_actor
 from agent.ratio import Ratio
-from agent.train import Progress, TrainConfig, train
+from agent.train import Progress, train
+from agent.train_config import SettingsError, TrainConfig
 from deploy.wire import EpisodeReport
 from perception.encoders import EncoderError
 from perception.episodes import DatasetError, RecordConfig, record
@@ -95,10 +100,25 @@ def test_a_missing_dataset_is_an_error_before_anything_is_written(encoder, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_training_leaves_a_whole_run(encoder, dataset, tmp_path):
+def test_settings_that_cannot_be_are_an_error_before_anything_is_written(encoder, tmp_path):
+    config = TrainConfig(encoder=encoder, out=tmp_path / "out", algo="d4pg")
+    with pytest.raises(SettingsError, match=r"d4pg\.gamma is 1"):
+        train(replace(config, d4pg=replace(config.d4pg, gamma=1.0)), Console(quiet=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
     out = tmp_path / "runs" / "mine"
     config = TrainConfig(
-        encoder=encoder, episodes=dataset, out=out, length_m=12.0, max_episodes=2, passes=3, ratio=Ratio(3.0, 0.05)
+        algo=algo,
+        encoder=encoder,
+        episodes=dataset,
+        out=out,
+        length_m=12.0,
+        max_episodes=2,
+        passes=3,
+        ratio=Ratio(3.0, 0.05),
     )
     with (console := Console(width=120)).capture() as capture:
         progress = train(config, console)
@@ -111,18 +131,36 @@ def test_training_leaves_a_whole_run(encoder, dataset, tmp_path):
     assert not progress.solved
     assert capture.get().count("episode") == 2
     assert (out / "vae.safetensors").read_bytes() == encoder.read_bytes()
-    check_config(json.loads((out / "config.json").read_text()))
+    check_config(json.loads((out / "config.json").read_text()), algo)
     with (out / "episodes.csv").open() as file:
         check_episodes(list(csv.DictReader(file)))
     actor, facts = load_actor(out / "actor.safetensors")
     assert (facts.run, facts.length_m, facts.obs_size, facts.period_s) == ("mine", 12.0, 32 + 6, 0.1)
+    assert (facts.algo, facts.hidden, facts.norm, facts.activation) == (algo, (128, 128), "layer", "relu")
     assert torch.isfinite(actor(torch.zeros(1, 38))).all()
 
 
-def check_config(written: dict) -> None:
+def check_config(written: dict, algo: str) -> None:
     assert (written["length_m"], written["max_episodes"], written["passes"]) == (12.0, 2, 3)
     assert written["ratio"] == {"per_episode": 3.0, "per_step": 0.05}
-    assert written["ddpg"]["gamma"] == TrainConfig().ddpg.gamma
+    assert written["algo"] == algo
+    assert written[algo]["gamma"] == 0.95
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algo": "ddpg", "ddpg": DDPGConfig(hidden=(8,), actor_norm="batch")},
+        {"algo": "td3", "td3": TD3Config(hidden=(8, 8), actor_norm="none", activation="tanh")},
+    ],
+    ids=["batch norm", "no norm"],
+)
+def test_an_actor_of_another_make_drives_and_comes_back(changes, encoder, dataset, tmp_path):
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path, length_m=6.0, max_episodes=1, **changes)
+    train(replace(config, ratio=Ratio(3.0, 0.0)), Console(quiet=True))
+    actor, facts = load_actor(tmp_path / "actor.safetensors")
+    assert (facts.norm, facts.activation) == (config.settings.actor_norm, config.settings.activation)
+    assert torch.isfinite(actor(torch.zeros(1, 38))).all()  # one observation, which batch statistics would refuse
 
 
 def check_episodes(rows: list[dict[str, str]]) -> None:

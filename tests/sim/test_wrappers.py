@@ -9,6 +9,7 @@ import pytest
 from gymnasium.spaces import Box, Dict
 from gymnasium.utils.env_checker import check_env
 
+from sim.scene import HELD_IN
 from sim.spec import CONTROL_PERIOD_S
 from sim.wrappers import FrameStack, LaneState
 from tests.sim.scenes import CAR, straight
@@ -106,6 +107,22 @@ def test_the_state_follows_a_drive(make):
     assert obs[1] == pytest.approx(info["heading_error_rad"])
     assert obs[5] == pytest.approx(3 * CONTROL_PERIOD_S * 1.5 / CAR.top_speed_mps, rel=0.05)  # 1.5 m/s²
     assert obs[7:].tolist() == pytest.approx([0.2, 1.0], abs=1e-3)
+
+
+def test_the_state_has_an_id_of_its_own_that_draws_another_held_in_road_every_episode():
+    env = gymnasium.make("sim:LaneState-v0", length_m=60.0)
+    seeds = set()
+    for seed in (1, 2, None):
+        obs, _ = env.reset(seed=seed)
+        assert obs.shape == env.observation_space.shape == (9,)
+        seeds.add(env.get_wrapper_attr("road").seed)
+    assert len(seeds) == 3
+    assert all(seed in HELD_IN for seed in seeds)
+    assert env.get_wrapper_attr("road").length_m == pytest.approx(60.0, abs=1)
+    again = gymnasium.make(env.spec)
+    assert np.array_equal(again.reset(seed=2)[0], env.reset(seed=2)[0])
+    again.close()
+    env.close()
 
 
 # -- the last frames

@@ -1,0 +1,93 @@
+"""All that there is to set about learning to drive, and what stands where nothing was set."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from agent.algorithms.d4pg import D4PGConfig
+from agent.algorithms.ddpg import DDPGConfig
+from agent.algorithms.td3 import TD3Config
+from agent.noise import OrnsteinUhlenbeckConfig
+from agent.ratio import Ratio
+
+Settings = DDPGConfig | TD3Config | D4PGConfig
+
+
+class SettingsError(ValueError):
+    """Settings do not go together."""
+
+    exit_code = 2
+
+
+def driving_td3() -> TD3Config:
+    """TD3 for driving, with all that it shares with DDPG as DDPG has it; the class's own defaults are MuJoCo's."""
+    return TD3Config(
+        gamma=0.95,
+        batch_size=128,
+        hidden=(128, 128),
+        critic_lr=1e-3,
+        max_grad_norm=1.0,
+        preactivation_cost=3e-2,
+        actor_norm="layer",
+        critic_norm="layer",
+    )
+
+
+def driving_d4pg() -> D4PGConfig:
+    """D4PG for driving, with all that it shares with DDPG as DDPG has it.
+
+    Its atoms, one per 0.1 m, hold what a car returns that drives 2.78 m/s at 10 Hz for ever: 0.278 / (1 − γ) = 5.6 m.
+    """
+    return D4PGConfig(
+        gamma=0.95,
+        batch_size=128,
+        hidden=(128, 128),
+        actor_lr=3e-4,
+        critic_lr=1e-3,
+        v_min=-1.0,
+        v_max=6.0,
+        atoms=71,
+        max_grad_norm=1.0,
+        preactivation_cost=3e-2,
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Learn to drive a route by an asynchronous learner."""
+
+    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
+    episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
+    out: Path = Path("runs/demo/train")  # folder that the run is written to
+    env: str = "sim:LaneFollowing-v0"  # Gymnasium id
+    road_seed: int = 0  # which road
+    length_m: float = 250.0  # of the route, metres; Kendall 2018
+    algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018
+    seed: int = 0  # of weights, noise and sampling
+    max_episodes: int = 150  # training episodes before giving up
+    passes: int = 3  # tests in a row that must drive the whole route
+    restart_after: int = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
+    replay_capacity: int = 100_000  # transitions
+    ratio: Ratio = field(default_factory=Ratio)
+    noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
+    ddpg: DDPGConfig = field(default_factory=DDPGConfig)
+    td3: TD3Config = field(default_factory=driving_td3)
+    d4pg: D4PGConfig = field(default_factory=driving_d4pg)  # from single steps; atoms are widened where needed
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the algorithm that learns."""
+        return getattr(self, self.algo)
+
+
+def resolved(config: TrainConfig, top_m: float) -> TrainConfig:
+    """The config with D4PG's atoms up to the return of a vehicle that makes at most `top_m` metres in a step.
+
+    Raises SettingsError where no atoms would do.
+    """
+    d4pg = config.d4pg
+    if config.algo != "d4pg":
+        return config
+    if not d4pg.gamma < 1:
+        raise SettingsError(f"d4pg.gamma is {d4pg.gamma:g}; expected less than 1, or returns outgrow all atoms")
+    return replace(config, d4pg=replace(d4pg, v_max=max(d4pg.v_max, top_m / (1 - d4pg.gamma))))
