@@ -46,6 +46,12 @@ class Learner:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
         self.updates = self.transitions = self.episodes = self.version = 0
         self.began = time.monotonic()
+        self._logged: dict[str, Tensor] = {}  # by the latest updates
+
+    def scalars(self) -> dict[str, float | Tensor]:
+        """Points of the learner's curves: from the latest updates, and how fast all goes."""
+        seconds = time.monotonic() - self.began
+        return self._logged | {"updates_per_s": self.updates / seconds, "steps_per_s": self.transitions / seconds}
 
     def run(self, judge: Judge) -> None:
         """Learn until `judge(report, weights that drove it or None)` returns True for an episode."""
@@ -88,7 +94,7 @@ class Learner:
         self.replay.add(Batch(*(torch.from_numpy(np.array(column)) for column in columns)))
 
     def _update(self) -> None:
-        self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
+        self._logged |= self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
         self.updates += 1
         if self.updates % PUBLISH_EVERY == 0:
             self.publish()

@@ -41,6 +41,25 @@ class Evaluation:
     seconds: float  # that training has taken so far
 
 
+class Curves:
+    """A folder of TensorBoard curves; one that goes on from a step forgets what came after it."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def add(self, group: str, values: Mapping[str, float | Tensor], step: int) -> None:
+        """Add a point to each of these curves; the transitions' own priorities are none."""
+        for name, value in values.items():
+            if name != "priority":
+                self._writer.add_scalar(f"{group}/{name}", float(value), step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._writer.close()
+
+
 class Metrics:
     """The files of one run: episodes.csv, evaluations.csv, tensorboard/, best.safetensors.
 
@@ -51,7 +70,7 @@ class Metrics:
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.folder = folder
         self.evaluations = _evaluations(_rows_until(folder / "evaluations.csv", step))
-        self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._curves = Curves(folder / "tensorboard", step)
         self._episodes = _Table(folder / "episodes.csv", Episode, step)
         self._evaluations = _Table(folder / "evaluations.csv", Evaluation, step)
 
@@ -75,14 +94,13 @@ class Metrics:
 
     def scalars(self, group: str, values: Mapping[str, float | Tensor], step: int) -> None:
         """Add a point to each of these TensorBoard curves."""
-        for name, value in values.items():
-            self._tensorboard.add_scalar(f"{group}/{name}", float(value), step)
+        self._curves.add(group, values, step)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._tensorboard.close()
+        self._curves.__exit__(kind, error, at)
         self._episodes.close()
         self._evaluations.close()
 

@@ -107,7 +107,7 @@ class Run:
     def scalars(self) -> dict[str, float | Tensor]:
         """Points of the learner's curves: from the latest update, and how fast all goes."""
         rates = {"steps_per_s": self.steps / self.seconds, "updates_per_s": self.updates / self.seconds}
-        return {name: value for name, value in self.logged.items() if name != "priority"} | rates
+        return self.logged | rates
 
     def evaluate(self) -> Evaluation:
         """Drive some episodes without noise, from starts that no other evaluation has."""

@@ -27,6 +27,7 @@ from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_ac
 from agent.experience import Transitions, random_experience
 from agent.latent import HISTORY, LatentState, RateLimit
 from agent.learner import Algorithm, Learner
+from agent.metrics import Curves
 from agent.noise import OrnsteinUhlenbeck
 from agent.replay import Replay
 from agent.train_config import TrainConfig, resolved
@@ -138,13 +139,18 @@ def _learn(
     learner = Learner(new_algorithm(), replay, config.ratio, line)
     learner.insert(*random.arrays())
     snapshot = make_actor(facts)
-    with _csv(config.out / "episodes.csv") as write, console.status("the actor starts up") as status:
+    with (
+        _csv(config.out / "episodes.csv") as write,
+        Curves(config.out / "tensorboard") as curves,
+        console.status("the actor starts up") as status,
+    ):
 
         def judge(report: EpisodeReport, weights: np.ndarray | None) -> bool:
             if progress.add(report) and weights is not None:
                 load_flat_weights(snapshot, torch.from_numpy(weights.copy()))
                 save_actor(config.out / "actor.safetensors", snapshot, facts)
             write(report, learner.updates)
+            _log(curves, report, learner)
             _tell(console, status, progress, learner)
             if progress.fruitless == config.restart_after:
                 console.print("no whole route for long: the networks start anew, the replay stays")
@@ -153,6 +159,14 @@ def _learn(
 
         learner.run(judge)
         learner.stop()
+
+
+def _log(curves: Curves, report: EpisodeReport, learner: Learner) -> None:
+    """Add an episode to the curves, and where the learner stands; staleness is in versions of the weights."""
+    staleness = learner.version - report.version
+    episode = {"return": report.reward, "length": report.steps, "distance_m": report.distance_m}
+    curves.add(report.kind, episode | {"weight_staleness": staleness}, learner.updates)
+    curves.add("learner", learner.scalars(), learner.updates)
 
 
 def _tell(console: Console, status: Status, progress: Progress, learner: Learner) -> None:

