@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.algorithms.d4pg import D4PGConfig
+from agent.noise.gaussian import GaussianConfig
 from agent.sync import SyncConfig
 
 RL_ZOO, TD3_PAPER, ADI = "rl-zoo", "Fujimoto 2018", "adi3e08/DDPG"
@@ -50,7 +51,7 @@ MUJOCO, BULLET, SUITE = (
     "shimmy[dm-control] mujoco<4",
 )  # dm_control 1.0.50 cannot yet
 BULLET_LEARNER = {"gamma": 0.98, "batch_size": 100, "actor_lr": 1e-3, "critic_lr": 1e-3}  # rl-zoo
-SUITE_LEARNER = {"batch_size": 64}  # Lillicrap 2015
+SUITE_LEARNER = {"batch_size": 64, "actor_lr": 2.5e-4, "critic_lr": 2.5e-4}  # adi3e08/DDPG
 TASKS = {
     "Pendulum-v1": Task(
         "Pendulum-v1",
@@ -139,7 +140,7 @@ TASKS = {
         "shimmy:dm_control/cartpole-swingup-v0",
         250_000,
         {"ddpg": Published(800, None, ADI)},
-        _long(10_000, 1000),
+        _long(10_000, 1000) | {"gaussian": GaussianConfig(std=0.2)},
         SUITE_LEARNER,
         needs=SUITE,
     ),
@@ -147,7 +148,7 @@ TASKS = {
         "shimmy:dm_control/reacher-hard-v0",
         450_000,
         {"ddpg": Published(950, None, ADI)},
-        _long(10_000, 1000),
+        _long(10_000, 1000) | {"gaussian": GaussianConfig(std=0.2)},
         SUITE_LEARNER,
         needs=SUITE,
     ),

@@ -86,3 +86,36 @@ def test_only_long_runs_are_worth_compiling(monkeypatch):
     assert not worthwhile(LONG - 1)
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert not worthwhile(LONG)
+
+
+RESUMED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from rich.console import Console
+from agent.algorithms.td3 import TD3Config
+from agent.snapshot import load_newest
+from agent.sync import SyncConfig, train_sync
+
+config = SyncConfig(
+    steps=120, episode_steps=20, start_steps=10, evaluate_every=60, evaluation_episodes=1, checkpoint_every=20,
+    compiled=True, precision=sys.argv[1], td3=TD3Config(hidden=(16,), batch_size=8),
+)
+folder, quiet = Path(sys.argv[2]), Console(quiet=True)
+train_sync(replace(config, out=folder / "straight"), quiet)
+train_sync(replace(config, out=folder / "resumed", steps=60), quiet)
+train_sync(replace(config, out=folder / "resumed", resume=True), quiet)
+one, other = (load_newest(folder / name / "checkpoints", print) for name in ("straight", "resumed"))
+assert one.step == other.step == 120
+assert int(one.tensors["algorithm.updates"]) == 108  # of 110 that are due: whole calls of four
+assert [key for key in one.tensors if not torch.equal(one.tensors[key], other.tensors[key])] == []
+assert all(torch.equal(one.replay[key], other.replay[key]) for key in one.replay)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiled_run_goes_on_bit_by_bit(precision, tmp_path):
+    subprocess.run([sys.executable, "-c", RESUMED, precision, str(tmp_path)], check=True, timeout=280)
