@@ -1,6 +1,6 @@
 """Several updates of any algorithm as one compiled graph: losses, gradients, Adam and target networks in a single call.
 
-It is the algorithm's own `learn` that is compiled, so there is no second set of equations. That takes half a minute or
+It is the algorithm's own `learn` that is compiled, so there is no second set of equations. That takes a minute or
 so, once for a batch size, and needs a C++ compiler; so it happens only for runs that are long enough or ask for it, and
 says so. The graph changes the algorithm's very tensors: its `policy`, `state_dict` and plain `update` stay valid.
 """
@@ -20,11 +20,8 @@ from agent.update import Precision, products_in, weighted
 
 Scalars = dict[str, Tensor]
 
-
-AT_ONCE = (
-    4  # updates in a call, or one period if that is longer: with more the gain is small and compiling takes longer
-)
-LONG = 100_000  # updates that make half a minute of compiling worth while
+AT_ONCE = 8  # updates in a call, or one period if that is longer: what a call itself costs is shared among them
+LONG = 100_000  # updates that make a minute of compiling worth while
 
 
 def worthwhile(updates: int) -> bool:
@@ -69,7 +66,7 @@ class Compiled:
         if size in self._known:
             yield
             return
-        self.tell(f"compiling {self.at_once} updates of {size} transitions each; takes half a minute or so")
+        self.tell(f"compiling {self.at_once} updates of {size} transitions each; takes a minute or so")
         began = time.monotonic()
         yield
         self.tell(f"compiled in {time.monotonic() - began:.0f} s")

@@ -6,9 +6,9 @@ Counts updates per second, replay sampling included, of our algorithms and of st
 SBX's (JAX) in one of its own; observation 36, action 2, networks 256×256, batches of 256 and 64, on one thread and on
 two. Everything runs by turns, so that a busy machine slows all alike; the figures are medians of the rounds, the ratios
 medians of each round's ratio. Ours is measured on the plain path, which starts at once, and compiled, in float32 and in
-bfloat16; figures that do not say which are of the fast path, compiled, in whichever precision is faster here. The limit
-is the time of a TD3 update's matrix products alone, each measured at its own shape and in the same precision. Needs the
-`bench` extra and a C++ compiler; takes some ten minutes, most of them for compiling.
+bfloat16; figures that do not say which are of the fast path: compiled, in bfloat16 where the processor has it. The
+limit is the time of a TD3 update's matrix products alone, each measured at its own shape and in the same precision.
+Needs the `bench` extra and a C++ compiler; takes some ten minutes, most of them for compiling.
 """
 
 import itertools
@@ -44,7 +44,9 @@ from agent.update import Precision, products_in
 OBS, ACTION, HIDDEN = 36, 2, (256, 256)
 FILLED = 50_000  # transitions in every replay buffer that is learned from
 LARGE = 1_000_000  # transitions in the replay whose sampling is timed by itself
-PEERS, PRECISIONS = ("TD3", "DDPG"), get_args(Precision)
+PEERS = ("td3", "ddpg")  # algorithms that they have
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FAST: Precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"  # pyright: ignore[reportPrivateUsage]
 OURS, THEIRS = "medium", "highest"  # precision of products in float32: ours as the learner sets it, theirs torch's own
 
 Seconds = Callable[[int], float]  # how long so many updates took
@@ -149,7 +151,7 @@ def compiled(name: str, batch_size: int, precision: Precision) -> Seconds:
 def sb3(name: str, batch_size: int) -> Seconds:
     """The same algorithm of stable-baselines3, by its own `train`."""
     kwargs = {"net_arch": list(HIDDEN)}
-    model = getattr(stable_baselines3, name)("MlpPolicy", Still(), buffer_size=FILLED, policy_kwargs=kwargs)
+    model = getattr(stable_baselines3, name.upper())("MlpPolicy", Still(), buffer_size=FILLED, policy_kwargs=kwargs)
     model.set_logger(Logger(None, []))
     rng, buffer = np.random.default_rng(0), model.replay_buffer
     for column in (buffer.observations, buffer.next_observations, buffer.actions, buffer.rewards):
@@ -243,35 +245,41 @@ def rates(contenders: dict[str, Seconds], config: Config) -> dict[str, np.ndarra
     return {name: np.array([found[name] for found in rounds]) for name in contenders}
 
 
+def measured(thorough: bool) -> list[tuple[str, str, Precision]]:
+    """(algorithm, path, precision) of ours: all if thorough, else those that peers have, as compiling takes long."""
+    found: list[tuple[str, str, Precision]] = []
+    for precision in PRECISIONS:
+        found += [(name, "plain", precision) for name in ALGORITHMS]
+        if thorough or precision == FAST:
+            found += [("td3", "compiled", precision)]
+    return found + [(name, "compiled", FAST) for name in (ALGORITHMS if thorough else PEERS) if name != "td3"]
+
+
 def compare(batch_size: int, threads: int, config: Config) -> dict[str, float | str | None]:
     """Updates per second of all, and how many times as fast as its peer each of ours is."""
     torch.set_num_threads(threads)
     with sbx(threads) as theirs:
-        contenders: dict[str, Seconds] = {}
-        for precision in PRECISIONS:
-            contenders[f"gemm_limit_{precision}"] = gemm_limit(batch_size, precision)
-            for name in ALGORITHMS:
-                contenders[f"{name}_plain_{precision}"] = plain(name, batch_size, precision)
-                contenders[f"{name}_compiled_{precision}"] = compiled(name, batch_size, precision)
-        contenders |= {f"sb3_{name.lower()}": sb3(name, batch_size) for name in PEERS}
-        contenders |= {f"sbx_{name.lower()}": theirs(name, batch_size) for name in PEERS} if theirs else {}
-        found = rates(contenders, config)
-    return summary(found)
+        contenders = {f"gemm_limit_{precision}": gemm_limit(batch_size, precision) for precision in PRECISIONS}
+        for name, path, precision in measured(thorough=(batch_size, threads) == (256, 1)):
+            make_path = plain if path == "plain" else compiled
+            contenders[f"{name}_{path}_{precision}"] = make_path(name, batch_size, precision)
+        contenders |= {f"sb3_{name}": sb3(name, batch_size) for name in PEERS}
+        contenders |= {f"sbx_{name}": theirs(name.upper(), batch_size) for name in PEERS} if theirs else {}
+        return summary(rates(contenders, config))
 
 
 def summary(found: dict[str, np.ndarray]) -> dict[str, float | str | None]:
     """Medians over the rounds of every rate in `found`, (rounds,), and of the ratios between them."""
 
     def ratio(ours: str, peer: str) -> float | None:
-        return float(np.median(found[ours] / found[peer])) if peer in found else None
+        return float(np.median(found[ours] / found[peer])) if ours in found and peer in found else None
 
-    precision = max(PRECISIONS, key=lambda precision: np.median(found[f"td3_compiled_{precision}"]))
-    fast = {name: f"{name}_compiled_{precision}" for name in ALGORITHMS}
-    said: dict[str, float | str | None] = {"fast_precision": precision}
+    fast = {name: f"{name}_compiled_{FAST}" for name in ALGORITHMS if f"{name}_compiled_{FAST}" in found}
+    said: dict[str, float | str | None] = {"fast_precision": FAST}
     said |= {f"{name}_updates_per_s": float(np.median(found[path])) for name, path in fast.items()}
-    for peer, name in itertools.product(("sb3", "sbx"), ("td3", "ddpg")):
+    for peer, name in itertools.product(("sb3", "sbx"), PEERS):
         said[f"x_{peer}_{name}"] = ratio(fast[name], f"{peer}_{name}")
-    said["fraction_of_gemm_limit"] = ratio(fast["td3"], f"gemm_limit_{precision}")
+    said["fraction_of_gemm_limit"] = ratio(fast["td3"], f"gemm_limit_{FAST}")
     for path, precision in itertools.product(("plain", "compiled"), PRECISIONS):
         each = f"{path}_{precision}"
         said[f"x_sb3_td3_{each}"] = ratio(f"td3_{each}", "sb3_td3")
