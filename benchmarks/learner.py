@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pkgutil import resolve_name
-from typing import Any, get_args
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -45,7 +45,7 @@ OBS, ACTION, HIDDEN = 36, 2, (256, 256)
 FILLED = 50_000  # transitions in every replay buffer that is learned from
 LARGE = 1_000_000  # transitions in the replay whose sampling is timed by itself
 PEERS = ("td3", "ddpg")  # algorithms that they have
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 FAST: Precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"  # pyright: ignore[reportPrivateUsage]
 OURS, THEIRS = "medium", "highest"  # precision of products in float32: ours as the learner sets it, theirs torch's own
 
