@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -245,14 +245,19 @@ def rates(contenders: dict[str, Seconds], config: Config) -> dict[str, np.ndarra
     return {name: np.array([found[name] for found in rounds]) for name in contenders}
 
 
-def measured(thorough: bool) -> list[tuple[str, str, Precision]]:
-    """(algorithm, path, precision) of ours: all if thorough, else those that peers have, as compiling takes long."""
-    found: list[tuple[str, str, Precision]] = []
-    for precision in PRECISIONS:
-        found += [(name, "plain", precision) for name in ALGORITHMS]
-        if thorough or precision == FAST:
-            found += [("td3", "compiled", precision)]
-    return found + [(name, "compiled", FAST) for name in (ALGORITHMS if thorough else PEERS) if name != "td3"]
+class Ours(NamedTuple):
+    """A way to learn of ours."""
+
+    algorithm: str
+    path: str  # plain or compiled
+    precision: Precision
+
+
+def measured(thorough: bool) -> list[Ours]:
+    """All of ours if thorough, else those that peers have, as compiling takes long."""
+    ours = [Ours(name, "plain", precision) for precision in PRECISIONS for name in ALGORITHMS]
+    ours += [Ours("td3", "compiled", precision) for precision in PRECISIONS if thorough or precision == FAST]
+    return ours + [Ours(name, "compiled", FAST) for name in (ALGORITHMS if thorough else PEERS) if name != "td3"]
 
 
 def compare(batch_size: int, threads: int, config: Config) -> dict[str, float | str | None]:
