@@ -50,7 +50,8 @@ MUJOCO, BULLET, SUITE = (
     "pybullet_envs_gymnasium",
     "shimmy[dm-control] mujoco<4",
 )  # dm_control 1.0.50 cannot yet
-BULLET_LEARNER = {"gamma": 0.98, "batch_size": 100, "actor_lr": 1e-3, "critic_lr": 1e-3}  # rl-zoo
+PAPER_LEARNER = {"batch_size": 100, "hidden": (400, 300), "actor_lr": 1e-3, "critic_lr": 1e-3}  # Fujimoto 2018
+BULLET_LEARNER = PAPER_LEARNER | {"gamma": 0.98}  # rl-zoo
 SUITE_LEARNER = {"batch_size": 64, "actor_lr": 2.5e-4, "critic_lr": 2.5e-4}  # adi3e08/DDPG
 TASKS = {
     "Pendulum-v1": Task(
@@ -91,6 +92,7 @@ TASKS = {
         300_000,
         {"td3": Published(7697, None, TD3_PAPER)},
         _long(10_000),
+        PAPER_LEARNER,
         atoms=(-200.0, 1500.0),
         needs=MUJOCO,
     ),
@@ -99,6 +101,7 @@ TASKS = {
         1_000_000,
         {"ddpg": Published(3306, None, TD3_PAPER), "td3": Published(9637, 859, TD3_PAPER)},
         _long(25_000),
+        PAPER_LEARNER,
         atoms=(-200.0, 1500.0),
         needs=MUJOCO,
     ),
@@ -107,6 +110,7 @@ TASKS = {
         1_000_000,
         {"ddpg": Published(2020, None, TD3_PAPER), "td3": Published(3564, 115, TD3_PAPER)},
         _long(25_000, 1000),
+        PAPER_LEARNER,
         atoms=(-50.0, 500.0),
         needs=MUJOCO,
     ),
@@ -115,6 +119,7 @@ TASKS = {
         1_000_000,
         {"ddpg": Published(1844, None, TD3_PAPER), "td3": Published(4683, 540, TD3_PAPER)},
         _long(25_000, 1000),
+        PAPER_LEARNER,
         atoms=(-50.0, 700.0),
         needs=MUJOCO,
     ),
