@@ -71,16 +71,25 @@ class Body(nn.Sequential):
         return x
 
 
+class Exact(nn.Linear):
+    """A linear layer whose product is never in bfloat16, in which a value of 600 could only change by steps of 4."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        """In the precision of the weights."""
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
 def mlp(
     entering: Sequence[int],
     hidden: Sequence[int],
     outputs: int,
     norm: Norm = "layer",
     activation: Activation = "relu",
-    dropout: float = 0.0,
     final_init: float = FINAL_INIT,
+    final_kind: type[nn.Linear] = nn.Linear,
 ) -> Body:
-    """Linear, dropout, norm and activation for every hidden size, then a linear layer that starts near zero.
+    """Linear, norm and activation for every hidden size, then a linear layer that starts near zero.
 
     entering: how many inputs enter the first, second, … linear layer.
     """
@@ -88,10 +97,9 @@ def mlp(
     *within, last = widths(entering, hidden, outputs)
     for inputs, size in within:
         layers += [nn.Linear(inputs, size)]
-        layers += [nn.Dropout(dropout)] if dropout else []
         layers += [NORMS[norm](size)] if norm != "none" else []
         layers += [ACTIVATIONS[activation]()]
-    final = nn.Linear(*last)
+    final = final_kind(*last)
     nn.init.uniform_(final.weight, -final_init, final_init)
     nn.init.uniform_(final.bias, -final_init, final_init)
     return Body(*layers, final)
@@ -161,13 +169,14 @@ class Critic(nn.Module):
         self.layout = layout
         self.state = state_norm(obs_size, norm)
         within: Norm = "none" if norm == "batch" else norm
-        self.body = mlp(layout.sizes(obs_size, action_size), hidden, 1, within, activation, final_init=final_init)
+        sizes = layout.sizes(obs_size, action_size)
+        self.body = mlp(sizes, hidden, 1, within, activation, final_init=final_init, final_kind=Exact)
 
     def forward(
         self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch action"]
     ) -> Float[Tensor, " batch"]:
         """Q(s, a)."""
-        return self.body(*self.layout.entering(self.state(obs), action)).squeeze(-1).to(obs.dtype)
+        return self.body(*self.layout.entering(self.state(obs), action)).squeeze(-1)
 
 
 class CategoricalCritic(nn.Module):

@@ -8,15 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agent.replay import Batch, Replay
+from agent.settings import NotNegative, Share
 
 
 @dataclass(frozen=True)
 class PriorityConfig:
     """P(k) ∝ (|δ| + ε)^α, importance weights to the power β."""
 
-    alpha: float = 0.6  # how much priorities matter, 0 = not at all; Schaul 2016, table 3, proportional
-    beta: float = 0.4  # how much of the bias is corrected at first, all of it by the run's end; Schaul 2016, table 3
-    epsilon: float = 1e-6  # of a TD error of zero; OpenAI Baselines
+    alpha: Share = 0.6  # how much priorities matter, 0 = not at all; Schaul 2016, table 3, proportional
+    beta: Share = 0.4  # how much of the bias is corrected at first, all of it by the run's end; Schaul 2016, table 3
+    epsilon: NotNegative = 1e-6  # of a TD error of zero; OpenAI Baselines
 
 
 class PrioritizedReplay(Replay):

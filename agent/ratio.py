@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from agent.settings import NotNegative
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -11,8 +13,8 @@ class Ratio:
     as the car in Kendall 2018 learned while its driver put it back (250 updates).
     """
 
-    per_episode: float = 250.0  # updates for every finished episode; Kendall 2018
-    per_step: float = 1.0  # updates for every transition on top of that
+    per_episode: NotNegative = 250.0  # updates for every finished episode; Kendall 2018
+    per_step: NotNegative = 1.0  # updates for every transition on top of that
 
     def due(self, transitions: int, episodes: int) -> int:
         """Return how many updates all of this experience is worth."""

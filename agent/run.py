@@ -15,7 +15,7 @@ from agent.compiled import Compiled
 from agent.frame_replay import FrameReplay
 from agent.metrics import Episode, Evaluation
 from agent.n_step import NStep
-from agent.noise import RandomStart, load_noise
+from agent.noise import RandomStart, Turns, ladder, load_noise
 from agent.noise.none import NoNoiseConfig
 from agent.pixels import FEATURES
 from agent.prioritized_replay import PrioritizedReplay
@@ -165,10 +165,12 @@ def make_replay(
 
 
 def make_explorer(config: SyncConfig, action_size: int) -> RandomStart:
-    """The config's noise, after the random steps."""
-    noise = getattr(config, config.noise, NoNoiseConfig())
+    """The config's noise, of every actor its own strength, after the random steps."""
+    noise, kind = getattr(config, config.noise, NoNoiseConfig()), load_noise(config.noise)
     rng, start = (np.random.default_rng(seed_for(config.seed, purpose)) for purpose in (EXPLORATION, START))
-    return RandomStart(load_noise(config.noise)(noise, action_size, rng), config.start_steps, action_size, start)
+    scales = [ladder(i, config.actors) for i in range(config.actors)]
+    turns = Turns([kind(noise, action_size, rng, scale=scale) for scale in scales])
+    return RandomStart(turns, config.start_steps, action_size, start)
 
 
 def seed_for(run: int, *purpose: int) -> int:

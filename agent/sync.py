@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent.metrics import Evaluation, Metrics
 from agent.run import Run
+from agent.settings import checked
 from agent.snapshot import SnapshotError, load_newest, save_snapshot, snapshots
 from agent.sync_config import SyncConfig, resolved
 from agent.tasks import make_task
@@ -49,9 +50,11 @@ class Result:
 def train_sync(config: SyncConfig, console: Console) -> Result:
     """Train for `config.steps`; write config.json and what Metrics and save_snapshot write into `config.out`.
 
-    Raises TaskError for an environment that cannot be learned, SnapshotError where the folder holds another run or,
-    with `resume`, none. Ctrl-C goes on to the episode's end, saves and raises KeyboardInterrupt; a second one at once.
+    Raises SettingsError for settings out of their bounds, TaskError for an environment that cannot be learned,
+    SnapshotError where the folder holds another run or, with `resume`, none. Ctrl-C goes on to the episode's end, saves
+    and raises KeyboardInterrupt; a second one at once.
     """
+    checked(config)
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")  # oneDNN, whose float32 is faster than MKL's on AMD
     make = partial(make_task, config.env, config.episode_steps)

@@ -14,6 +14,7 @@ from agent.noise import OrnsteinUhlenbeckConfig
 from agent.noise.gaussian import GaussianConfig
 from agent.noise.parameter import ParameterNoiseConfig
 from agent.prioritized_replay import PriorityConfig
+from agent.settings import Count, NotNegative, Whole
 from agent.tasks import random_returns
 from agent.update import Precision
 
@@ -39,24 +40,25 @@ class SyncConfig:
 
     env: str = "Pendulum-v1"  # Gymnasium id, MODULE:ID to import a module first
     algo: Literal["ddpg", "td3", "d4pg"] = "td3"
-    steps: int = 20_000  # of the environment; rl-zoo has 20,000 for Pendulum
-    seed: int = 0  # of everything that is drawn
+    steps: Count = 20_000  # of the environment; rl-zoo has 20,000 for Pendulum
+    seed: Whole = 0  # of everything that is drawn
     out: Path | None = None  # folder that the run is written to; None = runs/ENV-ALGO-SEED
     resume: bool = False  # go on from the newest checkpoint in that folder
-    episode_steps: int | None = None  # steps until an episode times out; None = as the environment has it
-    start_steps: int = 1000  # random ones before anything is learned; Fujimoto 2018, 10,000 for HalfCheetah and Ant
-    update_ratio: float = 1.0  # updates per step, from then on; Fujimoto 2018
-    layers: dict[str, int] = field(default_factory=dict)  # hidden layer, from 0, that a part of a Dict enters: state 1
-    action_layer: int = 0  # that the action enters in the critic; Lillicrap 2015 has 1
-    n_step: int | None = None  # rewards in a return; None = 5 for D4PG (Barth-Maron 2018), 1 for the others
-    replay_capacity: int = 1_000_000  # transitions; Lillicrap 2015
+    episode_steps: Count | None = None  # steps until an episode times out; None = as the environment has it
+    start_steps: Whole = 1000  # random ones before anything is learned; Fujimoto 2018, 10,000 for HalfCheetah and Ant
+    update_ratio: NotNegative = 1.0  # updates per step, from then on; Fujimoto 2018
+    layers: dict[str, Whole] = field(default_factory=dict)  # hidden layer, from 0, that a part of a Dict enters
+    action_layer: Whole = 0  # that the action enters in the critic; Lillicrap 2015 has 1
+    n_step: Count | None = None  # rewards in a return; None = 5 for D4PG (Barth-Maron 2018), 1 for the others
+    replay_capacity: Count = 1_000_000  # transitions; Lillicrap 2015
     prioritised: bool | None = None  # replay; None = only for D4PG (Barth-Maron 2018)
     noise: Literal["none", "gaussian", "ou", "parameter"] = "gaussian"  # how it explores; Fujimoto 2018
+    actors: Count = 1  # that take turns, an episode each, with noise from 1/32 to its full strength; Barth-Maron 2018
     compiled: bool | None = None  # learn by one compiled graph; None = if that is worth while, see agent/compiled.py
     precision: Precision = "float32"  # of matrix products; bfloat16 is faster where the processor has it
-    evaluate_every: int = 5000  # steps; Fujimoto 2018
-    evaluation_episodes: int = 10  # without noise; Fujimoto 2018
-    checkpoint_every: int = 10_000  # steps, and on to the episode's end
+    evaluate_every: Count = 5000  # steps; Fujimoto 2018
+    evaluation_episodes: Count = 10  # without noise; Fujimoto 2018
+    checkpoint_every: Count = 10_000  # steps, and on to the episode's end
     priority: PriorityConfig = field(default_factory=PriorityConfig)  # beta grows to 1 by the last step
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)
     ou: OrnsteinUhlenbeckConfig = field(

@@ -30,6 +30,7 @@ from agent.learner import Algorithm, Learner
 from agent.metrics import Curves
 from agent.noise import OrnsteinUhlenbeck
 from agent.replay import Replay
+from agent.settings import checked
 from agent.train_config import TrainConfig, resolved
 from deploy.wire import EpisodeReport
 from perception.encoders import load_encoder
@@ -73,7 +74,11 @@ class Progress:
 
 
 def train(config: TrainConfig, console: Console) -> Progress:
-    """Train until solved or out of episodes; write config.json, vae.safetensors, episodes.csv, actor.safetensors."""
+    """Train until solved or out of episodes; write config.json, vae.safetensors, episodes.csv, actor.safetensors.
+
+    Raises SettingsError for settings out of their bounds.
+    """
+    checked(config)
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     encoder = load_encoder(config.encoder)

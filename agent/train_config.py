@@ -9,14 +9,9 @@ from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.ratio import Ratio
+from agent.settings import Count, Positive, SettingsError, Whole
 
 Settings = DDPGConfig | TD3Config | D4PGConfig
-
-
-class SettingsError(ValueError):
-    """Settings do not go together."""
-
-    exit_code = 2
 
 
 def driving_td3() -> TD3Config:
@@ -60,14 +55,14 @@ class TrainConfig:
     episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
     out: Path = Path("runs/demo/train")  # folder that the run is written to
     env: str = "sim:LaneFollowing-v0"  # Gymnasium id
-    road_seed: int = 0  # which road
-    length_m: float = 250.0  # of the route, metres; Kendall 2018
+    road_seed: Whole = 0  # which road
+    length_m: Positive = 250.0  # of the route, metres; Kendall 2018
     algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018
-    seed: int = 0  # of weights, noise and sampling
-    max_episodes: int = 150  # training episodes before giving up
-    passes: int = 3  # tests in a row that must drive the whole route
-    restart_after: int = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
-    replay_capacity: int = 100_000  # transitions
+    seed: Whole = 0  # of weights, noise and sampling
+    max_episodes: Count = 150  # training episodes before giving up
+    passes: Count = 3  # tests in a row that must drive the whole route
+    restart_after: Count = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
+    replay_capacity: Count = 100_000  # transitions
     ratio: Ratio = field(default_factory=Ratio)
     noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
     ddpg: DDPGConfig = field(default_factory=DDPGConfig)

@@ -5,14 +5,16 @@ The n-step returns and priorities come with the sample, the many actors with the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from agent.networks import ONE_PIECE, Activation, Actor, CategoricalCritic, Layout
 from agent.pixels import encoder_for, seen_by
 from agent.replay import Batch, Sample
+from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import polyak, project, target_of
 from agent.update import (
     Adam,
@@ -34,17 +36,17 @@ from agent.update import (
 class D4PGConfig:
     """Distributed distributional deterministic policy gradients."""
 
-    gamma: float = 0.99  # discount per step; Barth-Maron 2018
-    batch_size: int = 256  # transitions per update; Barth-Maron 2018
-    hidden: tuple[int, ...] = (256, 256)  # units of the hidden layers of actor and critic; as TD3
-    actor_lr: float = 1e-4  # Adam's step size; Barth-Maron 2018
-    critic_lr: float = 1e-4  # Adam's step size; Barth-Maron 2018
-    tau: float = 0.005  # how far the targets follow per update; Barth-Maron 2018 copies them every 100 updates
+    gamma: Share = 0.99  # discount per step; Barth-Maron 2018
+    batch_size: Count = 256  # transitions per update; Barth-Maron 2018
+    hidden: tuple[Count, ...] = (256, 256)  # units of the hidden layers of actor and critic; as TD3
+    actor_lr: NotNegative = 1e-4  # Adam's step size; Barth-Maron 2018
+    critic_lr: NotNegative = 1e-4  # Adam's step size; Barth-Maron 2018
+    tau: Share = 0.005  # how far the targets follow per update; Barth-Maron 2018 copies them every 100 updates
     v_min: float = -150.0  # the least return of the atoms; dm_control's D4PG
     v_max: float = 150.0  # the greatest; dm_control's D4PG
-    atoms: int = 101  # dm_control's D4PG
-    max_grad_norm: float | None = None  # of the actor's and the critic's gradient; Barth-Maron 2018 clips nothing
-    preactivation_cost: float = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
+    atoms: Annotated[int, Meta(ge=2)] = 101  # dm_control's D4PG
+    max_grad_norm: Positive | None = None  # of the actor's and the critic's gradient; Barth-Maron 2018 clips nothing
+    preactivation_cost: NotNegative = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
     activation: Activation = "relu"  # of the hidden layers
     actor_norm: Literal["none", "layer"] = "layer"  # Acme (Hoffman 2020)
     critic_norm: Literal["none", "layer"] = "layer"  # Acme (Hoffman 2020)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from agent.networks import FINAL_INIT, ONE_PIECE, Activation, Actor, Critic, Layout, Norm
 from agent.pixels import encoder_for, seen_by
 from agent.replay import Batch, Sample
+from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import inverted, polyak, target_of, td_target
 from agent.update import (
     Adam,
@@ -31,20 +32,20 @@ from agent.update import (
 class DDPGConfig:
     """Deep deterministic policy gradient."""
 
-    gamma: float = 0.95  # discount per control period, 2 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
-    batch_size: int = 128  # transitions per update; Kendall 2018 has 64
-    hidden: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critic
-    actor_lr: float = 3e-4  # Adam's step size; Lillicrap 2015 has 1e-4
-    critic_lr: float = 1e-3  # Adam's step size; Lillicrap 2015
-    tau: float = 0.005  # how far the targets follow per update; Lillicrap 2015 has 1e-3
-    max_grad_norm: float | None = 1.0  # of the actor's and the critic's gradient; Kendall 2018 has 0.005
+    gamma: Share = 0.95  # discount per control period, 2 s ahead at 10 Hz; Kendall 2018 has 0.9 at an unstated rate
+    batch_size: Count = 128  # transitions per update; Kendall 2018 has 64
+    hidden: tuple[Count, ...] = (128, 128)  # units of the hidden layers of actor and critic
+    actor_lr: NotNegative = 3e-4  # Adam's step size; Lillicrap 2015 has 1e-4
+    critic_lr: NotNegative = 1e-3  # Adam's step size; Lillicrap 2015
+    tau: Share = 0.005  # how far the targets follow per update; Lillicrap 2015 has 1e-3
+    max_grad_norm: Positive | None = 1.0  # of the actor's and the critic's gradient; Kendall 2018 has 0.005
     saturation_cure: Literal["preactivation cost", "inverting gradients"] = "preactivation cost"  # against ±1
-    preactivation_cost: float = 3e-2  # penalty on the squared pre-tanh action, if that is the cure
-    critic_l2: float = 0.0  # weight decay of the critic; Lillicrap 2015 has 1e-2
+    preactivation_cost: NotNegative = 3e-2  # penalty on the squared pre-tanh action, if that is the cure
+    critic_l2: NotNegative = 0.0  # weight decay of the critic; Lillicrap 2015 has 1e-2
     activation: Activation = "relu"  # of the hidden layers; Lillicrap 2015
     actor_norm: Norm = "layer"  # Lillicrap 2015 has "batch"
     critic_norm: Norm = "layer"  # Lillicrap 2015 has "batch"
-    final_init: float = FINAL_INIT  # bound of the last layers' first weights; Lillicrap 2015
+    final_init: NotNegative = FINAL_INIT  # bound of the last layers' first weights; Lillicrap 2015
 
 
 class DDPG:

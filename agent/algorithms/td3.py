@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from agent.networks import ONE_PIECE, Activation, Actor, Critics, Layout
 from agent.pixels import encoder_for, seen_by
 from agent.replay import Batch, Sample
+from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import polyak, smoothing_noise, target_of, td_target
 from agent.update import (
     Adam,
@@ -31,22 +32,22 @@ from agent.update import (
 class TD3Config:
     """Twin delayed deep deterministic policy gradient; with critics 1, smoothing 0 and delay 1 it is DDPG."""
 
-    gamma: float = 0.99  # discount per step; Fujimoto 2018
-    batch_size: int = 256  # transitions per update; the authors' code
-    hidden: tuple[int, ...] = (256, 256)  # units of the hidden layers of actor and critics; the authors' code
-    actor_lr: float = 3e-4  # Adam's step size; the authors' code
-    critic_lr: float = 3e-4  # Adam's step size; the authors' code
-    tau: float = 0.005  # how far the targets follow; Fujimoto 2018
-    critics: int = 2  # whose least value is believed; Fujimoto 2018
-    smoothing: float = 0.2  # standard deviation of the noise on target actions; Fujimoto 2018
-    smoothing_clip: float = 0.5  # bound of that noise; Fujimoto 2018
-    delay: int = 2  # updates of the critics for one of the actor and the targets; Fujimoto 2018
-    max_grad_norm: float | None = None  # Fujimoto 2018 clips nothing
-    preactivation_cost: float = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
+    gamma: Share = 0.99  # discount per step; Fujimoto 2018
+    batch_size: Count = 256  # transitions per update; the authors' code
+    hidden: tuple[Count, ...] = (256, 256)  # units of the hidden layers of actor and critics; the authors' code
+    actor_lr: NotNegative = 3e-4  # Adam's step size; the authors' code
+    critic_lr: NotNegative = 3e-4  # Adam's step size; the authors' code
+    tau: Share = 0.005  # how far the targets follow; Fujimoto 2018
+    critics: Count = 2  # whose least value is believed; Fujimoto 2018
+    smoothing: NotNegative = 0.2  # standard deviation of the noise on target actions; Fujimoto 2018
+    smoothing_clip: NotNegative = 0.5  # bound of that noise; Fujimoto 2018
+    delay: Count = 2  # updates of the critics for one of the actor and the targets; Fujimoto 2018
+    max_grad_norm: Positive | None = None  # Fujimoto 2018 clips nothing
+    preactivation_cost: NotNegative = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
     activation: Activation = "relu"  # of the hidden layers; Fujimoto 2018
     actor_norm: Literal["none", "layer"] = "none"  # Fujimoto 2018 has none
     critic_norm: Literal["none", "layer"] = "none"  # DroQ (Hiraoka 2021) has "layer"
-    dropout: float = 0.0  # in the critics, drawn from torch's own generator; DroQ has 0.01
+    dropout: Share = 0.0  # in the critics, drawn from torch's own generator; DroQ has 0.01
 
 
 class TD3:

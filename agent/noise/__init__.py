@@ -9,7 +9,7 @@ the action to try:
 
 Noise on the action (`gaussian`, `ou`) adds to μ(s); noise on the weights (`parameter`) drives with a perturbed copy of
 the actor. The actor itself is never touched, so an evaluation is `greedy(actor, obs)`, whatever explored before.
-`RandomStart` puts uniform steps before any of them. With many actors, `scale=ladder(i, n)` gives each its own strength.
+`RandomStart` puts uniform steps before any of them. `Turns` is of many actors, whose strengths `ladder` spreads.
 All randomness comes from `rng`; `state()` between two episodes is JSON-ready and holds it.
 """
 
@@ -18,6 +18,7 @@ from pkgutil import resolve_name
 from agent.noise.explorer import Explorer, NoiseError, greedy
 from agent.noise.ornstein_uhlenbeck import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
 from agent.noise.random_start import RandomStart
+from agent.noise.turns import Turns, ladder
 
 __all__ = [
     "CONFIGS",
@@ -27,6 +28,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "OrnsteinUhlenbeckConfig",
     "RandomStart",
+    "Turns",
     "greedy",
     "ladder",
     "load_noise",
@@ -46,11 +48,3 @@ def load_noise(name: str) -> type:
     if name not in NOISES:
         raise NoiseError(f"noise is {name!r}; expected one of {', '.join(NOISES)}")
     return resolve_name(NOISES[name])
-
-
-def ladder(actor: int, actors: int) -> float:
-    """The strength of an actor's noise among many, from 1/32 for the first to 1 for the last in equal ratios.
-
-    The range goes with D4PG (Barth-Maron 2018, 32 actors and more), the equal ratios with Ape-X (Horgan 2018).
-    """
-    return 32.0 ** (actor / (actors - 1) - 1) if actors > 1 else 1.0

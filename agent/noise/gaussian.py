@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.noise.explorer import Additive, annealed
+from agent.settings import NotNegative, Positive
 
 
 @dataclass(frozen=True)
 class GaussianConfig:
     """N(0, std²), drawn anew at every step and for every component."""
 
-    std: float = 0.1  # action units; Fujimoto 2018 (Acme's D4PG has 0.3)
-    half_life: float | None = None  # episodes until std halves, None = never; Fujimoto 2018 does not anneal
+    std: NotNegative = 0.1  # action units; Fujimoto 2018 (Acme's D4PG has 0.3)
+    half_life: Positive | None = None  # episodes until std halves, None = never; Fujimoto 2018 does not anneal
 
 
 class Gaussian(Additive):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.noise.explorer import Additive, annealed
+from agent.settings import NotNegative, Positive
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,10 @@ class OrnsteinUhlenbeckConfig:
     stable-baselines3's noise is theta=0.15, sigma=0.2 (Lillicrap 2015), dt=0.01, half_life=None.
     """
 
-    theta: float = 0.6  # pull towards zero, per unit of time; Kendall 2018
-    sigma: float = 0.4  # kick per √(unit of time), in action units; Kendall 2018
-    half_life: float | None = 250.0  # episodes until sigma halves, None = never; Kendall 2018
-    dt: float = 1.0  # units of time in a control period; Kendall 2018
+    theta: NotNegative = 0.6  # pull towards zero, per unit of time; Kendall 2018
+    sigma: NotNegative = 0.4  # kick per √(unit of time), in action units; Kendall 2018
+    half_life: Positive | None = 250.0  # episodes until sigma halves, None = never; Kendall 2018
+    dt: Positive = 1.0  # units of time in a control period; Kendall 2018
 
 
 class OrnsteinUhlenbeck(Additive):

@@ -10,16 +10,17 @@ from jaxtyping import Float
 from torch import nn
 
 from agent.noise.explorer import NoiseError, greedy
+from agent.settings import Count, NotNegative, Positive
 
 
 @dataclass(frozen=True)
 class ParameterNoiseConfig:
     """θ~ = θ + N(0, σ²), with σ adapted so that the actions of θ~ stay near a distance from those of θ."""
 
-    distance: float = 0.2  # wanted root mean square difference of the actions; Plappert 2018, MuJoCo with DDPG
-    sigma: float = 0.1  # standard deviation of the weights' noise at first; OpenAI Baselines
-    factor: float = 1.01  # by which sigma grows or shrinks at each adaptation; Plappert 2018, appendix
-    every: int = 50  # steps between two adaptations, and observations that one looks at; OpenAI Baselines
+    distance: NotNegative = 0.2  # wanted root mean square difference of the actions; Plappert 2018, MuJoCo with DDPG
+    sigma: NotNegative = 0.1  # standard deviation of the weights' noise at first; OpenAI Baselines
+    factor: Positive = 1.01  # by which sigma grows or shrinks at each adaptation; Plappert 2018, appendix
+    every: Count = 50  # steps between two adaptations, and observations that one looks at; OpenAI Baselines
 
 
 class ParameterNoise:

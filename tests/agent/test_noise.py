@@ -1,5 +1,6 @@
 """Each kind of noise has the statistics that its equations imply."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from agent.networks import Actor
-from agent.noise import NoiseError, OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig, RandomStart
+from agent.noise import NoiseError, OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig, RandomStart, Turns, ladder
 from agent.noise.explorer import Additive
 from agent.noise.gaussian import Gaussian, GaussianConfig
 from agent.noise.parameter import ParameterNoise, ParameterNoiseConfig
@@ -125,6 +126,43 @@ def layer_normed() -> nn.Module:
     last = nn.Linear(32, 2)
     last.weight.data.mul_(0.1)
     return nn.Sequential(nn.Linear(4, 32), nn.LayerNorm(32), nn.ReLU(), last, nn.Tanh())
+
+
+def test_a_ladder_of_six_doubles_from_a_thirty_second_to_one():
+    assert [ladder(i, 6) for i in range(6)] == pytest.approx([1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
+    assert (ladder(0, 50), ladder(49, 50)) == pytest.approx((1 / 32, 1))
+    assert ladder(0, 1) == 1
+
+
+def test_actors_take_turns_each_with_its_own_strength():
+    size, policy = 4, Actor(4, 4, (8,))
+    torch.nn.init.zeros_(policy.body[-1].weight)
+    torch.nn.init.zeros_(policy.body[-1].bias)  # μ(s) = 0: what is done is the noise
+    rng = np.random.default_rng(0)
+    turns = Turns([Gaussian(GaussianConfig(std=0.3), size, rng, scale=ladder(i, 3)) for i in range(3)])
+
+    def strength(episode: int) -> float:
+        turns.begin(policy, episode)
+        return float(np.std([turns.act(policy, OBS[0]) for _ in range(2000)]))
+
+    assert [strength(episode) for episode in (3, 4, 5)] == pytest.approx([0.3 / 32, 0.3 / 32**0.5, 0.29], rel=0.06)
+
+
+def test_turns_go_on_where_they_were():
+    def turns() -> Turns:
+        rng = np.random.default_rng(1)
+        return Turns([ParameterNoise(ParameterNoiseConfig(), 2, rng, scale=ladder(i, 2)) for i in range(2)])
+
+    policy = layer_normed()
+    one, other = turns(), turns()
+    for number in range(3):
+        one.begin(policy, number)
+        [one.act(policy, obs) for obs in OBS]
+    other.restore(json.loads(json.dumps(one.state())))
+    for number in (3, 4):
+        for these in (one, other):
+            these.begin(policy, number)
+        assert [one.act(policy, obs).tolist() for obs in OBS] == [other.act(policy, obs).tolist() for obs in OBS]
 
 
 def distance(noise: ParameterNoise, policy: nn.Module, episodes: int) -> float:

@@ -99,7 +99,7 @@ VARIANTS = [
     ("ddpg", "parameter", {}),
     ("td3", "gaussian", {"prioritised": True}),
     ("td3", "none", {"update_ratio": 0.7}),
-    ("d4pg", "gaussian", {}),
+    ("d4pg", "gaussian", {"actors": 4}),
 ]
 
 

@@ -23,8 +23,9 @@ from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import load_actor
 from agent.ratio import Ratio
+from agent.settings import SettingsError
 from agent.train import Progress, train
-from agent.train_config import SettingsError, TrainConfig
+from agent.train_config import TrainConfig
 from deploy.wire import EpisodeReport
 from perception.encoders import EncoderError
 from perception.episodes import DatasetError, RecordConfig, record

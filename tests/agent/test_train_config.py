@@ -6,7 +6,8 @@ import pytest
 
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.algorithms.d4pg import D4PGConfig
-from agent.train_config import SettingsError, TrainConfig, resolved
+from agent.settings import SettingsError
+from agent.train_config import TrainConfig, resolved
 
 
 def test_the_choices_are_the_registered_algorithms():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from agent.noise import CONFIGS, NOISES, Explorer, NoiseError, RandomStart, greedy, ladder, load_noise
+from agent.noise import CONFIGS, NOISES, Explorer, NoiseError, RandomStart, greedy, load_noise
 
 SIZE = 2
 OBS = np.random.default_rng(7).standard_normal((80, 3)).astype(np.float32)
@@ -125,9 +125,3 @@ def test_its_config_is_the_one_that_its_class_takes(name):
 def test_an_unknown_noise_is_told_with_those_there_are():
     with pytest.raises(NoiseError, match="'pink'; expected one of none, gaussian, ou, parameter"):
         load_noise("pink")
-
-
-def test_a_ladder_of_six_doubles_from_a_thirty_second_to_one():
-    assert [ladder(i, 6) for i in range(6)] == pytest.approx([1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
-    assert (ladder(0, 50), ladder(49, 50)) == pytest.approx((1 / 32, 1))
-    assert ladder(0, 1) == 1
