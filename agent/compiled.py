@@ -74,5 +74,5 @@ class Compiled:
 
 
 def _traceable() -> Any:
-    """Let the compiler see through torch.autograd.grad, which it does not by default."""
-    return torch._dynamo.config.patch(trace_autograd_ops=True)
+    """Let the compiler see through torch.autograd.grad, and compile for every learner of a process, not just eight."""
+    return torch._dynamo.config.patch(trace_autograd_ops=True, recompile_limit=10_000)

@@ -262,6 +262,7 @@ def measured(thorough: bool) -> list[Ours]:
 
 def compare(batch_size: int, threads: int, config: Config) -> dict[str, float | str | None]:
     """Updates per second of all, and how many times as fast as its peer each of ours is."""
+    torch.compiler.reset()  # graphs of earlier comparisons would be looked through at every call
     torch.set_num_threads(threads)
     with sbx(threads) as theirs:
         contenders = {f"gemm_limit_{precision}": gemm_limit(batch_size, precision) for precision in PRECISIONS}
