@@ -91,7 +91,7 @@ def gather(runs: tuple[Path, ...]) -> dict[str, list[Curve]]:
     for group in seeds:
         panels[json.loads(group)["env"]].append(json.loads(group))
     return {
-        env: [_curve(_label(group, groups), seeds[json.dumps(group)]) for group in groups]
+        env: [curve_of(_label(group, groups), seeds[json.dumps(group)]) for group in groups]
         for env, groups in sorted(panels.items())
     }
 
@@ -124,7 +124,8 @@ def _label(group: dict[str, Any], groups: list[dict[str, Any]]) -> str:
     return " ".join([str(group.get("algo", "")).upper(), *(f"{name.split('.')[-1]}={group[name]}" for name in told)])
 
 
-def _curve(label: str, seeds: list[list[Evaluation]]) -> Curve:
+def curve_of(label: str, seeds: list[list[Evaluation]]) -> Curve:
+    """The curve of runs that belong together, at the steps at which all of them were evaluated."""
     means = [{evaluation.step: evaluation.mean for evaluation in evaluations} for evaluations in seeds]
     steps = sorted(set.intersection(*(set(mean) for mean in means)))
     return Curve(label, np.array(steps, float), np.array([[mean[step] for step in steps] for mean in means]))

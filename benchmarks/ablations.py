@@ -30,7 +30,7 @@ from agent.algorithms.td3 import TD3Config
 from agent.metrics import read_evaluations
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.noise.parameter import ParameterNoiseConfig
-from agent.plot import Curve, draw
+from agent.plot import Curve, curve_of, draw
 from agent.sync import SyncConfig
 from benchmarks.runs import finish, write_page
 from perception.files import write_whole
@@ -269,8 +269,7 @@ def curves(task: str, axis: Axis) -> list[Curve]:
     found = []
     for variant, label in axis.variants.items():
         if runs := [read_evaluations(folder / "evaluations.csv") for folder in finished(task, variant).values()]:
-            steps = np.array([evaluation.step for evaluation in runs[0]], float)
-            found.append(Curve(label, steps, np.array([[evaluation.mean for evaluation in run] for run in runs])))
+            found.append(curve_of(label, runs))
     return found
 
 

@@ -29,8 +29,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.algorithms import ALGORITHMS
-from agent.metrics import read_evaluations
-from agent.plot import COLOURS, draw, gather
+from agent.metrics import Evaluation, read_evaluations
+from agent.plot import COLOURS, curve_of, draw
 from agent.update import Precision
 from benchmarks.runs import finish, write_page
 from benchmarks.tasks import TASKS, Published, settings
@@ -70,6 +70,11 @@ class Group(NamedTuple):
         return sorted(RESULTS.glob(f"{self.name}-[0-9]*"))
 
     @property
+    def evaluations(self) -> list[list[Evaluation]]:
+        """Those of every finished run."""
+        return [read_evaluations(run / "evaluations.csv") for run in self.runs]
+
+    @property
     def published(self) -> Published | None:
         return TASKS[self.task].published.get(self.algo)
 
@@ -94,7 +99,7 @@ def run(group: Group, seed: int, console: Console, compiled: bool | None = None)
 
 def scores(group: Group) -> np.ndarray:
     """Mean return and its spread over episodes in the last evaluation of each finished run, (seeds, 2)."""
-    finals = [read_evaluations(run / "evaluations.csv")[-1] for run in group.runs]
+    finals = [evaluations[-1] for evaluations in group.evaluations]
     return np.array([(final.mean, final.std) for final in finals]).reshape(-1, 2)
 
 
@@ -161,8 +166,7 @@ def picture(found: list[Group]) -> bytes:
 
 def draw_task(panel: Axes, task: str, found: list[Group]) -> None:
     """Draw the curves of a task, with a line where each published score is."""
-    curves = [replace(gather(tuple(group.runs))[TASKS[task].env][0], label=group.label) for group in found]
-    draw(panel, task, curves)
+    draw(panel, task, [curve_of(group.label, group.evaluations) for group in found])
     for group, colour in zip(found, COLOURS, strict=False):
         if group.published and (group.precision == "float32" or len(found) == 1):
             panel.axhline(group.published.mean, color=colour, linestyle="--", linewidth=1)
