@@ -27,7 +27,7 @@ from agent.settings import checked
 from agent.snapshot import SnapshotError, load_newest, save_snapshot, snapshots
 from agent.sync_config import SyncConfig, resolved
 from agent.tasks import make_task
-from perception.files import write_whole
+from perception.files import alone_in, write_whole
 
 __all__ = ["Result", "SyncConfig", "train_sync"]
 
@@ -51,7 +51,8 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
     """Train for `config.steps`; write config.json and what Metrics and save_snapshot write into `config.out`.
 
     Raises SettingsError for settings out of their bounds, TaskError for an environment that cannot be learned,
-    SnapshotError where the folder holds another run or, with `resume`, none. Ctrl-C goes on to the episode's end, saves
+    SnapshotError where the folder holds another run or, with `resume`, none, FolderInUseError where another process
+    writes to it. Ctrl-C goes on to the episode's end, saves
     and raises KeyboardInterrupt; a second one at once.
     """
     checked(config)
@@ -63,7 +64,7 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
     if config.d4pg != asked.d4pg:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_min:.0f} … {config.d4pg.v_max:.0f}, for random returns")
     checkpoints = claim(config)
-    with closing(Run(config, make, console.print)) as run:
+    with alone_in(config.folder), closing(Run(config, make, console.print)) as run:
         if config.resume:
             run.restore(load_newest(checkpoints, lambda text: console.print(f"[yellow]{text}[/]")))
         write_whole(config.folder / "config.json", _json(config))

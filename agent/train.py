@@ -35,7 +35,7 @@ from agent.train_config import TrainConfig, resolved
 from deploy.wire import EpisodeReport
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
-from perception.files import write_whole
+from perception.files import alone_in, write_whole
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Progress:
 def train(config: TrainConfig, console: Console) -> Progress:
     """Train until solved or out of episodes; write config.json, vae.safetensors, episodes.csv, actor.safetensors.
 
-    Raises SettingsError for settings out of their bounds.
+    Raises SettingsError for settings out of their bounds, FolderInUseError where another process writes to that folder.
     """
     checked(config)
     torch.set_num_threads(1)
@@ -89,11 +89,10 @@ def train(config: TrainConfig, console: Console) -> Progress:
     if config != asked:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_max:.1f} m, for driving at top speed")
     random = random_experience(config.episodes, encoder, facts)
-    config.out.mkdir(parents=True, exist_ok=True)
-    write_whole(config.out / "config.json", msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
-    shutil.copyfile(config.encoder, config.out / "vae.safetensors")
     progress = Progress(config.passes, config.max_episodes)
-    with _line() as (line, addresses), _actor_process(config, facts, addresses):
+    with alone_in(config.out), _line() as (line, addresses), _actor_process(config, facts, addresses):
+        write_whole(config.out / "config.json", msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
+        shutil.copyfile(config.encoder, config.out / "vae.safetensors")
         _learn(config, random, facts, line, progress, console)
     return progress
 
