@@ -45,10 +45,10 @@ class Driver:
         self.wait_for(lambda header: True)
         while True:
             self.noise.reset(self.episodes)
-            self._send(self.drive(train=True))
+            self.line.send(self.drive(train=True))
             self.episodes += 1
             self.wait_for(self._caught_up)
-            self._send(self.drive(train=False), self.weights)
+            self.line.send(self.drive(train=False), self.weights)
 
     def _caught_up(self, header: Weights) -> bool:
         """True once the learner has had all our experience and made the updates that it is worth."""
@@ -57,11 +57,6 @@ class Driver:
     def wait_for(self, condition: Callable[[Weights], bool]) -> None:
         """Take new weights until their header satisfies the condition."""
         while not (self._take_newest(PATIENCE_MS) and condition(self.header)):
-            self._insist_on_learner()
-
-    def _send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> None:
-        """Send one message, however long the learner takes to have room for it."""
-        while not self.line.send(message, *arrays, wait_ms=PATIENCE_MS):
             self._insist_on_learner()
 
     def _insist_on_learner(self) -> None:
@@ -124,6 +119,7 @@ class Driver:
     def _ship(self, chunk: Transitions, over: bool) -> Transitions:
         if not over and len(chunk) < CHUNK:
             return chunk
-        self._send(Experience(episode=self.episodes, first=self.transitions, actor=0), *chunk.arrays())
+        self._insist_on_learner()
+        self.line.send(Experience(episode=self.episodes, first=self.transitions, actor=0), *chunk.arrays())
         self.transitions += len(chunk)
         return Transitions()

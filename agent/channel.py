@@ -1,15 +1,21 @@
-"""The two ends of the line between actors and the learner: experience goes up, weights come down."""
+"""The two ends of the line between actors and the learner: experience goes up, receipts and weights come down.
 
+Neither end waits for the other. What an actor sends is delivered once (`delivery.py`); of weights the newest count.
+"""
+
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 import zmq
 
+from agent.delivery import Frames, Inbox, Outbox
 from deploy.sockets import bind, connect, drain
-from deploy.wire import EpisodeReport, Experience, Weights, WireError, pack, unpack
+from deploy.wire import Delivery, EpisodeReport, Experience, Receipt, Weights, WireError, pack, unpack
 
-QUEUE = 256  # messages that may wait before a sender blocks
+QUEUE = 256  # messages on their way between an actor and the learner
 UPWARD = Experience | EpisodeReport
 
 
@@ -30,17 +36,26 @@ class LearnerEnd:
 
     def __init__(self, context: zmq.Context, addresses: Addresses) -> None:
         self.malformed = 0
-        self._inbox = bind(context, zmq.PULL, addresses.experience, QUEUE)
+        self.inbox = Inbox()
+        self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE)
         self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
 
     def receive(self, wait_ms: int = 0) -> Iterator[tuple[Experience | EpisodeReport, list[np.ndarray]]]:
-        """Yield what has arrived, waiting at most `wait_ms` for the first."""
-        self._inbox.poll(wait_ms)
-        for frames in drain(self._inbox):
+        """Yield what has arrived for the first time, waiting at most `wait_ms`; then send receipts for all of it."""
+        self._experience.poll(wait_ms)
+        heard: dict[bytes, int] = {}
+        for actor, *frames in drain(self._experience):
             try:
-                yield unpack(frames, UPWARD)
+                delivery, _ = unpack(frames[:1], Delivery)
+                message, arrays = unpack(frames[1:], UPWARD)
             except WireError:
                 self.malformed += 1
+                continue
+            heard[actor] = delivery.life
+            if self.inbox.take(delivery):
+                yield message, arrays
+        for actor, life in heard.items():
+            self._experience.send_multipart([actor, *pack(self.inbox.receipt(life))])  # dropped if it is gone
 
     def publish(self, header: Weights, weights: np.ndarray) -> None:
         """Send weights, (N,) float32, to whoever listens; nobody is waited for."""
@@ -48,7 +63,7 @@ class LearnerEnd:
 
     def close(self) -> None:
         """Close both sockets."""
-        self._inbox.close()
+        self._experience.close()
         self._weights.close()
 
 
@@ -56,19 +71,34 @@ class ActorEnd:
     """Sends experience and reports, takes the newest weights."""
 
     def __init__(self, context: zmq.Context, addresses: Addresses) -> None:
-        self._outbox = connect(context, zmq.PUSH, addresses.experience, QUEUE)
+        self.outbox = Outbox()
+        self._experience = connect(context, zmq.DEALER, addresses.experience, QUEUE)
         self._weights = connect(context, zmq.SUB, addresses.weights, queue=4)
         self._weights.subscribe(b"")
 
-    def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray, wait_ms: int) -> bool:
-        """Send one message; False if for `wait_ms` the learner was QUEUE messages behind, or not there at all."""
-        ready = self._outbox.poll(wait_ms, zmq.POLLOUT) != 0
-        if ready:
-            self._outbox.send_multipart(pack(message, *arrays))
-        return ready
+    def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> bool:
+        """Send one message, now or when the learner is there; False when too many wait already and it is dropped."""
+        kept = self.outbox.put(pack(message, *arrays))
+        self._deliver()
+        return kept
+
+    def _deliver(self) -> None:
+        now_s = time.monotonic()
+        for frames in drain(self._experience):
+            with suppress(WireError):  # it is for the learner to count what strangers send
+                self.outbox.receive(unpack(frames, Receipt)[0], now_s)
+        self.outbox.send(self._put_on_line, now_s)
+
+    def _put_on_line(self, frames: Frames) -> bool:
+        try:
+            self._experience.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:  # the learner is not there, or QUEUE messages behind
+            return False
+        return True
 
     def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray] | None:
         """Return the newest published weights since the last call, or None when there are none."""
+        self._deliver()
         self._weights.poll(wait_ms)
         newest = None
         for frames in drain(self._weights):
@@ -80,5 +110,5 @@ class ActorEnd:
 
     def close(self) -> None:
         """Close both sockets."""
-        self._outbox.close()
+        self._experience.close()
         self._weights.close()

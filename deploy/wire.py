@@ -75,6 +75,21 @@ class Refusal(Message, frozen=True):
     reason: str
 
 
+class Delivery(Message, frozen=True):
+    """Actor to learner: goes before each of its messages, as a frame of its own, and numbers it."""
+
+    life: Number  # of the actor, drawn when it starts
+    number: Number  # of the message in that life, from 0
+    first: Number  # the oldest message that the actor still keeps
+
+
+class Receipt(Message, frozen=True):
+    """Learner to actor: what has arrived."""
+
+    life: Number
+    before: Number  # all messages with lesser numbers have
+
+
 class Experience(Message, frozen=True):
     """Actor to learner: consecutive transitions of one episode, in the arrays."""
 

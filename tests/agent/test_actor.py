@@ -31,7 +31,7 @@ class Line(ActorEnd):
         self.sent: list[tuple] = []
         self.events: list[str] = []
 
-    def send(self, message, *arrays: np.ndarray, wait_ms: int) -> bool:
+    def send(self, message, *arrays: np.ndarray) -> bool:
         self.sent.append((message, arrays))
         self.events.append(message.kind if isinstance(message, EpisodeReport) else "experience")
         return True

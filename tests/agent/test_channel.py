@@ -8,9 +8,10 @@ import pytest
 import zmq
 
 import agent.channel
+import agent.delivery
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from deploy.sockets import connect
-from deploy.wire import EpisodeReport, Experience, Hello, Weights, pack
+from deploy.wire import Delivery, EpisodeReport, Experience, Hello, Weights, pack
 
 REPORT = EpisodeReport(
     actor=0,
@@ -53,11 +54,14 @@ def actor(context, addresses) -> Iterator[ActorEnd]:
         yield actor
 
 
-def received(learner: LearnerEnd, count: int) -> list:
+def received(learner: LearnerEnd, count: int, *actors: ActorEnd) -> list:
+    """What the learner gets until it is that much and these actors have receipts for all that they sent."""
     messages = []
-    for _ in range(100):
-        messages += learner.receive(wait_ms=200)
-        if len(messages) >= count:
+    for _ in range(400):
+        for actor in actors:
+            actor.newest_weights()
+        messages += learner.receive(wait_ms=20)
+        if len(messages) >= count and not any(len(actor.outbox) for actor in actors):
             break
     return messages
 
@@ -75,9 +79,9 @@ def newest(learner: LearnerEnd, actor: ActorEnd, version: int) -> np.ndarray:
 def test_experience_and_reports_arrive_whole_and_in_order(learner, actor):
     obs, terminated = np.random.default_rng(0).random((4, 6), np.float32), np.array([False, False, False, True])
     first = Experience(episode=1, first=0, actor=0)
-    assert actor.send(first, obs, terminated, wait_ms=5000)
-    assert actor.send(REPORT, np.arange(3, dtype=np.float32), wait_ms=5000)
-    (experience, arrays), (report, (weights,)) = received(learner, 2)
+    assert actor.send(first, obs, terminated)
+    assert actor.send(REPORT, np.arange(3, dtype=np.float32))
+    (experience, arrays), (report, (weights,)) = received(learner, 2, actor)
     assert (experience, report) == (first, REPORT)
     assert np.array_equal(arrays[0], obs)
     assert np.array_equal(arrays[1], terminated)
@@ -87,8 +91,8 @@ def test_experience_and_reports_arrive_whole_and_in_order(learner, actor):
 def test_several_actors_reach_one_learner(learner, actor, context, addresses):
     with closing(ActorEnd(context, addresses)) as other:
         for number, sender in enumerate((actor, other)):
-            assert sender.send(Experience(episode=0, first=0, actor=number), wait_ms=5000)
-        assert {message.actor for message, _ in received(learner, 2)} == {0, 1}
+            assert sender.send(Experience(episode=0, first=0, actor=number))
+        assert {message.actor for message, _ in received(learner, 2, actor, other)} == {0, 1}
         newest(learner, actor, 1)
         newest(learner, other, 2)
 
@@ -115,15 +119,17 @@ def test_nothing_received_is_an_empty_turn(learner):
 
 
 def test_malformed_messages_are_counted_and_dropped(learner, actor, context, addresses):
-    junk = [[b"junk"], [b""], [b"\x91" * 1000], pack(Hello()), pack(header(1)), [*pack(REPORT), b"a frame too many"]]
-    with connect(context, zmq.PUSH, addresses.experience) as stranger:
+    delivery = pack(Delivery(life=1, number=0, first=0))
+    foreign = [[b"junk"], [b""], [b"\x91" * 1000], pack(Hello()), pack(header(1)), [*pack(REPORT), b"a frame too many"]]
+    junk = [*foreign, *([*delivery, *frames] for frames in foreign), delivery, pack(REPORT)]
+    with connect(context, zmq.DEALER, addresses.experience) as stranger:
         for frames in junk:
             stranger.send_multipart(frames)
-        stranger.send_multipart(pack(REPORT))
+        stranger.send_multipart([*delivery, *pack(REPORT)])
         assert [message for message, _ in received(learner, 1)] == [REPORT]
     assert learner.malformed == len(junk)
-    assert actor.send(Experience(episode=9, first=0, actor=0), wait_ms=5000)
-    assert [message.episode for message, _ in received(learner, 1)] == [9]
+    assert actor.send(Experience(episode=9, first=0, actor=0))
+    assert [message.episode for message, _ in received(learner, 1, actor)] == [9]
 
 
 def test_a_crowd_of_weights_never_blocks_the_learner(learner, actor):
@@ -133,5 +139,25 @@ def test_a_crowd_of_weights_never_blocks_the_learner(learner, actor):
     assert newest(learner, actor, 500).tolist() == [500.0] * 5
 
 
-def test_a_learner_that_is_not_there_takes_nothing(actor):
-    assert not actor.send(REPORT, wait_ms=20)
+def test_what_is_sent_before_the_learner_is_there_arrives_when_it_is(context, addresses, actor):
+    assert actor.send(REPORT)
+    with closing(LearnerEnd(context, addresses)) as learner:
+        assert received(learner, 1, actor) == [(REPORT, [])]
+
+
+def test_a_learner_that_is_gone_keeps_no_actor_waiting_and_its_successor_gets_the_rest(context, addresses, actor):
+    with closing(LearnerEnd(context, addresses)) as learner:
+        assert actor.send(REPORT)
+        assert received(learner, 1, actor) == [(REPORT, [])]
+        remembered = learner.inbox
+    later = [Experience(episode=number, first=0, actor=0) for number in range(3)]
+    assert all(actor.send(message) for message in later)
+    with closing(LearnerEnd(context, addresses)) as successor:
+        successor.inbox = remembered
+        assert [message for message, _ in received(successor, 3, actor)] == later
+
+
+def test_when_too_many_wait_more_are_dropped(actor, monkeypatch):
+    monkeypatch.setattr(agent.delivery, "ROOM", 3)
+    assert [actor.send(REPORT) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert actor.outbox.dropped == 2

@@ -1,0 +1,171 @@
+"""Whatever the line loses, every message is learned from once, in order, as long as there is room for it."""
+
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import agent.delivery
+from agent.delivery import LIVES, PATIENCE_S, Inbox, Outbox
+from deploy.wire import Delivery, Receipt, unpack
+
+
+class Network:
+    """An actor, a learner and a line between them that may lose what is on it."""
+
+    def __init__(self) -> None:
+        self.outbox, self.inbox = Outbox(), Inbox()
+        self.up: deque[list] = deque()
+        self.down: deque[Receipt] = deque()
+        self.sent: list[bytes] = []
+        self.learned: list[bytes] = []
+        self.now_s = 0.0
+
+    def put(self) -> None:
+        message = str(len(self.sent)).encode()
+        assert self.outbox.put([message])
+        self.sent.append(message)
+
+    def send(self, room: int = 10**9) -> None:
+        def line(frames: list) -> bool:
+            if len(self.up) >= room:
+                return False
+            self.up.append(list(frames))
+            return True
+
+        self.outbox.send(line, self.now_s)
+
+    def arrive(self) -> None:
+        if self.up:
+            header, message = self.up.popleft()
+            delivery, _ = unpack([header], Delivery)
+            if self.inbox.take(delivery):
+                self.learned.append(message)
+            self.down.append(self.inbox.receipt(delivery.life))
+
+    def answer(self) -> None:
+        if self.down:
+            self.outbox.receive(self.down.popleft(), self.now_s)
+
+    def lose(self) -> None:
+        """The connection breaks."""
+        self.up.clear()
+        self.down.clear()
+
+    def wait(self) -> None:
+        self.now_s += 1.5 * PATIENCE_S
+
+    def restart_learner(self) -> None:
+        """It comes back with what it had learned from and must not forget."""
+        self.lose()
+        before, self.inbox = self.inbox.before, Inbox()
+        self.inbox.before = dict(before)
+
+
+MISHAPS = ("put", "send", "arrive", "answer", "lose", "wait", "restart_learner")
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(MISHAPS), max_size=80))
+def test_everything_is_learned_from_once_and_in_order(mishaps):
+    network = Network()
+    for mishap in mishaps:
+        getattr(network, mishap)()
+        assert network.learned == network.sent[: len(network.learned)]
+    for _ in range(3):
+        network.wait()
+        network.send()
+        while network.up or network.down:
+            network.arrive()
+            network.answer()
+    assert network.learned == network.sent
+    assert len(network.outbox) == 0
+
+
+def test_nothing_is_sent_twice_while_receipts_come():
+    network = Network()
+    for _ in range(20):
+        network.put()
+        network.send()
+        network.arrive()
+        network.now_s += 0.9 * PATIENCE_S
+        network.answer()
+    assert (network.inbox.doubled, network.inbox.early) == (0, 0)
+
+
+def test_a_line_that_takes_no_more_gets_the_rest_later():
+    network = Network()
+    for _ in range(5):
+        network.put()
+    network.send(room=2)
+    assert [frames[1] for frames in network.up] == [b"0", b"1"]
+    network.arrive()
+    network.send(room=2)
+    assert [frames[1] for frames in network.up] == [b"1", b"2"]
+
+
+def test_what_has_no_room_is_dropped_and_counted_and_the_rest_arrives(monkeypatch):
+    monkeypatch.setattr(agent.delivery, "ROOM", 2)
+    network = Network()
+    network.put()
+    network.put()
+    assert not network.outbox.put([b"too many"])
+    assert network.outbox.dropped == 1
+    network.send()
+    network.arrive()
+    network.answer()
+    network.put()
+    network.send()
+    network.arrive()
+    network.arrive()
+    assert network.learned == network.sent
+
+
+def test_a_learner_that_forgot_everything_goes_on_with_what_the_actor_still_has():
+    network = Network()
+    for _ in range(3):
+        network.put()
+    network.send()
+    network.arrive()
+    network.answer()
+    network.lose()
+    network.inbox = Inbox()
+    network.wait()
+    network.send()
+    for _ in range(2):
+        network.arrive()
+    assert network.learned == [b"0", b"1", b"2"]
+
+
+def test_the_first_message_of_a_life_cannot_be_skipped():
+    inbox = Inbox()
+    assert not inbox.take(Delivery(life=1, number=1, first=0))
+    assert inbox.receipt(1).before == 0
+    assert inbox.take(Delivery(life=1, number=0, first=0))
+
+
+def test_lives_do_not_mix():
+    inbox, outbox = Inbox(), Outbox()
+    assert inbox.take(Delivery(life=1, number=0, first=0))
+    assert inbox.take(Delivery(life=2, number=0, first=0))
+    assert inbox.receipt(1) == Receipt(life=1, before=1)
+    outbox.put([b""])
+    outbox.receive(Receipt(life=outbox.life + 1, before=1), 0.0)
+    assert len(outbox) == 1
+
+
+@pytest.mark.parametrize("before", [0, 2**60])
+def test_a_senseless_receipt_does_no_harm(before):
+    outbox = Outbox()
+    outbox.put([b""])
+    outbox.send(lambda frames: True, 0.0)
+    outbox.receive(Receipt(life=outbox.life, before=before), 0.0)
+    assert len(outbox) == (1 if before == 0 else 0)
+
+
+def test_lives_that_are_long_over_are_forgotten():
+    inbox = Inbox()
+    for life in range(2 * LIVES):
+        assert inbox.take(Delivery(life=life, number=0, first=0))
+    assert list(inbox.before) == list(range(LIVES, 2 * LIVES))
