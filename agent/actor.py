@@ -43,6 +43,7 @@ class Driver:
         """Train and test by turns until the learner says stop. Raises LearnerGone then."""
         self.env.reset(seed=seed)
         self.wait_for(lambda header: True)
+        self.episodes, self.transitions = self.header.episodes, self.header.transitions  # of a run that goes on
         while True:
             self.noise.reset(self.episodes)
             self.line.send(self.drive(train=True))

@@ -1,9 +1,10 @@
-"""Experience on its way: kept until the learner has it, sent again when it is lost, learned from once.
+"""Experience on its way: kept until the learner has saved it, sent again when it is lost, learned from once.
 
-An actor numbers its messages one after the other. The learner takes only the next one and answers with a receipt for
-all that it has; what is without receipt for too long is sent again from there (go-back-N), so that neither a broken
-connection nor a restarted learner loses or doubles anything. Both sides here are pure: who sends and what time it is
-are told to them.
+An actor numbers its messages one after the other. The learner takes only the next one and answers with a receipt: what
+has arrived, and what a checkpoint of it holds. The actor lets go of what is saved. What has not arrived for too long is
+sent again from there (go-back-N), and so is what a learner that was restarted from its checkpoint has forgotten. So
+neither a broken connection nor a killed learner loses or doubles anything. Both sides here are pure: who sends and what
+time it is are told to them.
 """
 
 import secrets
@@ -15,23 +16,33 @@ from deploy.wire import Delivery, Receipt, pack
 Frames = Sequence[bytes | memoryview]
 
 ROOM = 1024  # messages that an actor keeps, some 30,000 transitions; more are dropped
-PATIENCE_S = 1.0  # without a receipt until everything is sent again
+PATIENCE_S = 1.0  # without a receipt until something is sent again
 LIVES = 1024  # of actors that a learner remembers
 
 
 class Outbox:
-    """An actor's messages without receipt. `life` tells this actor from the one that it was before a restart."""
+    """An actor's messages that no checkpoint holds. `life` tells this actor from what it was before a restart."""
 
     def __init__(self) -> None:
         self.life = secrets.randbits(63)
         self.dropped = 0  # messages for which there was no room
-        self._first = 0  # number of the oldest message kept
         self._kept: deque[Frames] = deque()
-        self._sent = 0  # how many of them are on their way
-        self._heard_at_s = 0.0  # when a receipt came last, or the first of them was sent
+        self._first = 0  # number of the oldest message kept
+        self._next = 0  # of the next to send
+        self._arrived = 0  # all before that have
+        self._heard_at_s = 0.0  # when a receipt came last, or something was sent after silence
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def under_way(self) -> int:
+        """How many messages the learner is not known to have."""
+        return self._end - self._arrived
+
+    @property
+    def _end(self) -> int:
+        return self._first + len(self._kept)
 
     def put(self, frames: Frames) -> bool:
         """Keep a message, to be sent; False when there is no room and it is dropped."""
@@ -43,48 +54,55 @@ class Outbox:
 
     def send(self, line: Callable[[Frames], bool], now_s: float) -> None:
         """Give `line` what is to be sent, until it takes no more."""
-        if self._sent and now_s - self._heard_at_s > PATIENCE_S:
-            self._sent = 0
-        while self._sent < len(self._kept):
-            delivery = Delivery(life=self.life, number=self._first + self._sent, first=self._first)
-            if not line([*pack(delivery), *self._kept[self._sent]]):
+        if self._kept and self._next > self._first and now_s - self._heard_at_s > PATIENCE_S:
+            self._next = min(self._arrived, self._end - 1)  # all has arrived? then the last: is the learner the same?
+        while self._next < self._end:
+            delivery = Delivery(life=self.life, number=self._next, first=self._first)
+            if not line([*pack(delivery), *self._kept[self._next - self._first]]):
                 return
-            self._heard_at_s = now_s if self._sent == 0 else self._heard_at_s
-            self._sent += 1
+            self._heard_at_s = now_s if self._next == self._arrived else self._heard_at_s
+            self._next += 1
 
     def receive(self, receipt: Receipt, now_s: float) -> None:
-        """Let go of what has arrived."""
-        if receipt.life != self.life:
+        """Let go of what is saved; go back to what has not arrived, if the learner has forgotten it."""
+        if receipt.life != self.life or not self._first <= receipt.before <= self._end:
             return
-        for _ in range(min(receipt.before - self._first, len(self._kept))):
+        if receipt.before < self._arrived:
+            self._next = receipt.before
+        self._arrived, self._next = receipt.before, max(self._next, receipt.before)
+        while self._kept and self._first < min(receipt.saved, receipt.before):
             self._kept.popleft()
-            self._first, self._sent = self._first + 1, max(0, self._sent - 1)
-            self._heard_at_s = now_s
+            self._first += 1
+        self._heard_at_s = now_s
 
 
 class Inbox:
-    """What the learner has of every actor's life: a number below which all has arrived."""
+    """What the learner has of every actor's life: a number below which all has arrived, and has been saved."""
 
-    def __init__(self) -> None:
-        self.before: dict[int, int] = {}  # by life; a part of what the learner must not forget
+    def __init__(self, before: dict[int, int] | None = None) -> None:
+        self.before = dict(before or {})  # by life; a checkpoint must hold it
+        self._saved = dict(self.before)
         self.doubled = self.early = 0  # messages that had come already, and that came before one that was lost
 
     def take(self, delivery: Delivery) -> bool:
-        """True if this is the next message of that life, which then counts as received.
+        """True if this is the next message of that life, which then counts as arrived.
 
         A life that is not known begins with the oldest message that the actor still has.
         """
         expected = self.before.get(delivery.life, delivery.first)
         self.doubled += delivery.number < expected
         self.early += delivery.number > expected
-        if delivery.number != expected:
-            return False
+        taken = delivery.number == expected
         self.before.pop(delivery.life, None)
-        self.before[delivery.life] = expected + 1
+        self.before[delivery.life] = expected + taken
         if len(self.before) > LIVES:
             del self.before[next(iter(self.before))]  # the one that was silent longest
-        return True
+        return taken
+
+    def saved(self) -> None:
+        """Note that a checkpoint holds all that has arrived."""
+        self._saved = dict(self.before)
 
     def receipt(self, life: int) -> Receipt:
-        """For all that has arrived of that life."""
-        return Receipt(life=life, before=self.before.get(life, 0))
+        """For all of that life."""
+        return Receipt(life=life, before=self.before.get(life, 0), saved=self._saved.get(life, 0))

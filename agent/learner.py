@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,12 +11,15 @@ from torch import Tensor, nn
 
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
+from agent.delivery import Inbox
 from agent.ratio import Ratio
 from agent.replay import Batch, Replay, Sample
+from agent.snapshot import Snapshot, learner_tensors, restore_learner, save_snapshot
 from agent.train_config import Settings
 from deploy.wire import EpisodeReport, Experience, Weights
 
 PUBLISH_EVERY = 20  # updates
+COUNTERS = ("updates", "transitions", "episodes", "version")
 IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
 
 Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
@@ -27,6 +31,14 @@ class Algorithm(Protocol):
     @property
     def config(self) -> Settings:
         """Its settings."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that an update depends on."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there."""
         ...
 
     @property
@@ -64,6 +76,24 @@ class Learner:
                 self._update()
             else:
                 self.publish()
+
+    def save(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Write a snapshot, with these facts too, into the folder of snapshots; actors may let go of what it holds."""
+        own = {name: getattr(self, name) for name in COUNTERS}
+        own |= {"seconds": time.monotonic() - self.began, "arrived": list(self.line.inbox.before.items())}
+        tensors, replay = learner_tensors(self.algorithm), self.replay.state()
+        save_snapshot(folder, Snapshot(self.updates, tensors, replay, facts | own))
+        self.line.inbox.saved()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from there."""
+        facts = snapshot.facts
+        restore_learner(self.algorithm, snapshot.tensors)
+        self.replay.restore(snapshot.replay)
+        for name in COUNTERS:
+            setattr(self, name, facts[name])
+        self.began = time.monotonic() - facts["seconds"]
+        self.line.inbox = Inbox(dict(facts["arrived"]))
 
     def stop(self) -> None:
         """Tell every actor that training is over."""

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -69,10 +69,11 @@ class Metrics:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.folder = folder
-        self.evaluations = _evaluations(_rows_until(folder / "evaluations.csv", step))
+        self.evaluations = _evaluations(_rows_until(folder / "evaluations.csv", "step", step))
         self._curves = Curves(folder / "tensorboard", step)
-        self._episodes = _Table(folder / "episodes.csv", Episode, step)
-        self._evaluations = _Table(folder / "evaluations.csv", Evaluation, step)
+        episode, evaluation = ([field.name for field in fields(kind)] for kind in (Episode, Evaluation))
+        self._episodes = Table(folder / "episodes.csv", episode, "step", step)
+        self._evaluations = Table(folder / "evaluations.csv", evaluation, "step", step)
 
     @property
     def best(self) -> float:
@@ -81,7 +82,7 @@ class Metrics:
 
     def episode(self, episode: Episode) -> None:
         """Note a training episode."""
-        self._episodes.write(episode)
+        self._episodes.write(astuple(episode))
         self.scalars("episode", {"return": episode.total, "length": episode.length}, episode.step)
 
     def evaluation(self, evaluation: Evaluation, policy: nn.Module) -> None:
@@ -89,7 +90,7 @@ class Metrics:
         if evaluation.mean > self.best:
             save_policy(self.folder / "best.safetensors", policy, evaluation)
         self.evaluations.append(evaluation)
-        self._evaluations.write(evaluation)
+        self._evaluations.write(astuple(evaluation))
         self.scalars("evaluation", {"return": evaluation.mean, "length": evaluation.length}, evaluation.step)
 
     def scalars(self, group: str, values: Mapping[str, float | Tensor], step: int) -> None:
@@ -124,29 +125,33 @@ def _evaluations(rows: list[dict[str, str]]) -> list[Evaluation]:
     return msgspec.convert(rows, list[Evaluation], strict=False)  # numbers out of text
 
 
-class _Table:
-    """A CSV file with a row per record; whoever reads it while the run goes on finds whole rows."""
+class Table:
+    """A CSV file with a row per record; whoever reads it while the run goes on finds whole rows.
 
-    def __init__(self, path: Path, kind: type, step: int) -> None:
-        names = [field.name for field in fields(kind)]
+    A run that goes on keeps the rows whose `key` is at most `until`; with `until` 0 it begins.
+    """
+
+    def __init__(self, path: Path, names: list[str], key: str, until: int) -> None:
         kept = io.StringIO(newline="")
         writer = csv.DictWriter(kept, names)
         writer.writeheader()
-        writer.writerows(_rows_until(path, step))
+        writer.writerows(_rows_until(path, key, until))
         write_whole(path, kept.getvalue().encode())
         self._file = path.open("a", newline="", buffering=1)
         self._writer = csv.writer(self._file)
 
-    def write(self, record: Any) -> None:
-        self._writer.writerow(astuple(record))
+    def write(self, row: Sequence[Any]) -> None:
+        """Add a row."""
+        self._writer.writerow(row)
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
-def _rows_until(path: Path, step: int) -> list[dict[str, str]]:
-    """The rows up to that step; none when a run starts."""
-    if step == 0 or not path.exists():
+def _rows_until(path: Path, key: str, until: int) -> list[dict[str, str]]:
+    """The rows whose `key` is at most `until`; none when a run starts."""
+    if until == 0 or not path.exists():
         return []
     with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+        return [row for row in csv.DictReader(file) if (row[key] or "").isdigit() and int(row[key]) <= until]

@@ -20,7 +20,7 @@ from agent.noise.none import NoNoiseConfig
 from agent.pixels import FEATURES
 from agent.prioritized_replay import PrioritizedReplay
 from agent.replay import Replay, Sample
-from agent.snapshot import Snapshot
+from agent.snapshot import Snapshot, learner_tensors, restore_learner
 from agent.sync_config import SyncConfig
 from agent.tasks import evaluate, image_shape, layout_of
 from agent.update import products_in
@@ -127,14 +127,13 @@ class Run:
         self.close()
         self.env, self.judge = self.make(), self.make()
         self.saved_at = self.steps
-        tensors = {f"algorithm.{name}": tensor for name, tensor in self.algorithm.state_dict().items()}
         facts = {
             "episodes": self.episodes,
             "updates": self.updates,
             "seconds": self.seconds,
             "explorer": self.explorer.state(),
         }
-        return Snapshot(self.steps, tensors | {"torch": torch.get_rng_state()}, self.replay.state(), facts)
+        return Snapshot(self.steps, learner_tensors(self.algorithm), self.replay.state(), facts)
 
     def close(self) -> None:
         """Let go of the environments."""
@@ -143,9 +142,8 @@ class Run:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of a run with the same config."""
-        tensors, facts = dict(snapshot.tensors), snapshot.facts
-        torch.set_rng_state(tensors.pop("torch"))
-        self.algorithm.load_state_dict({name.removeprefix("algorithm."): x for name, x in tensors.items()})
+        facts = snapshot.facts
+        restore_learner(self.algorithm, snapshot.tensors)
         self.replay.restore(snapshot.replay)
         self.explorer.restore(facts["explorer"])
         self.steps = self.saved_at = snapshot.step

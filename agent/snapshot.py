@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+CHECKPOINTS = "checkpoints"  # folder in a run's folder
 KEPT = 2  # snapshots
 LEARNER, RUN, SUMS = "learner.safetensors", "run.json", "SHA256SUMS"
 
@@ -39,6 +40,28 @@ class Snapshot(NamedTuple):
     tensors: dict[str, Tensor]
     replay: dict[str, Tensor]
     facts: dict[str, Any]
+
+
+def insist_on_same(written: Path, config: bytes, free: set[str]) -> None:
+    """Raise SnapshotError when the config.json that was written is another's than this, but for what is free."""
+    if not written.exists():
+        raise SnapshotError(f"{written}: no such run to resume; expected what `lapwing train` writes")
+    before, now = json.loads(written.read_bytes()), json.loads(config)
+    for name in now.keys() - free:
+        if before.get(name) != now[name]:
+            raise SnapshotError(f"{written}: {name} was {before.get(name)}, now it is {now[name]}; expected the same")
+
+
+def learner_tensors(algorithm: Any) -> dict[str, Tensor]:
+    """All that the updates depend on: the algorithm's state and torch's own generator."""
+    own = {f"algorithm.{name}": tensor for name, tensor in algorithm.state_dict().items()}
+    return own | {"torch": torch.get_rng_state()}
+
+
+def restore_learner(algorithm: Any, tensors: dict[str, Tensor]) -> None:
+    """Put back what `learner_tensors` gave."""
+    torch.set_rng_state(tensors["torch"])
+    algorithm.load_state_dict({name.removeprefix("algorithm."): x for name, x in tensors.items() if name != "torch"})
 
 
 def save_snapshot(folder: Path, snapshot: Snapshot) -> None:

@@ -6,7 +6,6 @@ what it would have done. (After Ctrl-C, which adds a checkpoint, environments th
 exception: see Run.)
 """
 
-import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agent.metrics import Evaluation, Metrics
 from agent.run import Run
 from agent.settings import checked
-from agent.snapshot import SnapshotError, load_newest, save_snapshot, snapshots
+from agent.snapshot import CHECKPOINTS, SnapshotError, insist_on_same, load_newest, save_snapshot, snapshots
 from agent.sync_config import SyncConfig, resolved
 from agent.tasks import make_task
 from perception.files import alone_in, write_whole
@@ -32,7 +31,6 @@ from perception.files import alone_in, write_whole
 __all__ = ["Result", "SyncConfig", "train_sync"]
 
 LOG_EVERY = 500  # steps between two points of the learner's curves
-CHECKPOINTS = "checkpoints"
 Show = Callable[[Evaluation | None], None]
 
 
@@ -104,12 +102,7 @@ def claim(config: SyncConfig) -> Path:
                 f"{config.folder}: holds a run already; --resume goes on with it, --out writes elsewhere"
             )
         return checkpoints
-    if not written.exists():
-        raise SnapshotError(f"{written}: no such run to resume; expected what `lapwing train` writes")
-    before, now = json.loads(written.read_bytes()), json.loads(_json(config))
-    for name in now.keys() - {"steps", "out", "resume", "evaluate_every", "evaluation_episodes"}:
-        if before.get(name) != now[name]:
-            raise SnapshotError(f"{written}: {name} was {before.get(name)}, now it is {now[name]}; expected the same")
+    insist_on_same(written, _json(config), {"steps", "out", "resume", "evaluate_every", "evaluation_episodes"})
     return checkpoints
 
 

@@ -1,15 +1,13 @@
 """`lapwing train`: one actor process drives, this process learns, until the policy drives the whole route."""
 
-import csv
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
-from pathlib import Path
 from pkgutil import resolve_name
 
 import gymnasium
@@ -27,10 +25,11 @@ from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_ac
 from agent.experience import Transitions, random_experience
 from agent.latent import HISTORY, LatentState, RateLimit
 from agent.learner import Algorithm, Learner
-from agent.metrics import Curves
+from agent.metrics import Curves, Table
 from agent.noise import OrnsteinUhlenbeck
 from agent.replay import Replay
 from agent.settings import checked
+from agent.snapshot import CHECKPOINTS, Snapshot, insist_on_same, load_newest
 from agent.train_config import TrainConfig, resolved
 from deploy.wire import EpisodeReport
 from perception.encoders import load_encoder
@@ -76,7 +75,8 @@ class Progress:
 def train(config: TrainConfig, console: Console) -> Progress:
     """Train until solved or out of episodes; write config.json, vae.safetensors, episodes.csv, actor.safetensors.
 
-    Raises SettingsError for settings out of their bounds, FolderInUseError where another process writes to that folder.
+    Raises SettingsError for settings out of their bounds, FolderInUseError where another process writes to that folder,
+    SnapshotError where there is nothing to resume.
     """
     checked(config)
     torch.set_num_threads(1)
@@ -88,13 +88,14 @@ def train(config: TrainConfig, console: Console) -> Progress:
     asked, config = config, resolved(config, facts.top_speed_mps * facts.period_s)
     if config != asked:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_max:.1f} m, for driving at top speed")
-    random = random_experience(config.episodes, encoder, facts)
-    progress = Progress(config.passes, config.max_episodes)
+    written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
+    begin = _resumed(config, written, console) if config.resume else random_experience(config.episodes, encoder, facts)
     with alone_in(config.out), _line() as (line, addresses), _actor_process(config, facts, addresses):
-        write_whole(config.out / "config.json", msgspec.json.format(msgspec.json.encode(config, enc_hook=str)))
+        if not config.resume:
+            shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
+        write_whole(config.out / "config.json", written)
         shutil.copyfile(config.encoder, config.out / "vae.safetensors")
-        _learn(config, random, facts, line, progress, console)
-    return progress
+        return _learn(config, begin, facts, line, console)
 
 
 def make_env(config: TrainConfig, encoder: VAE) -> LatentState:
@@ -130,9 +131,9 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
 
 
 def _learn(
-    config: TrainConfig, random: Transitions, facts: PolicyFacts, line: LearnerEnd, progress: Progress, console: Console
-) -> None:
-    """Be the learner until training is over."""
+    config: TrainConfig, begin: Snapshot | Transitions, facts: PolicyFacts, line: LearnerEnd, console: Console
+) -> Progress:
+    """Be the learner until training is over; returns what it has come to."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
 
     def new_algorithm() -> Algorithm:
@@ -141,28 +142,59 @@ def _learn(
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
     learner = Learner(new_algorithm(), replay, config.ratio, line)
-    learner.insert(*random.arrays())
-    snapshot = make_actor(facts)
+    progress = _begin(config, learner, begin)
+    driver = make_actor(facts)
+    names = [*EpisodeReport.__struct_fields__, "updates"]
     with (
-        _csv(config.out / "episodes.csv") as write,
-        Curves(config.out / "tensorboard") as curves,
+        closing(Table(config.out / "episodes.csv", names, "updates", learner.updates)) as table,
+        Curves(config.out / "tensorboard", learner.updates) as curves,
         console.status("the actor starts up") as status,
     ):
+        saved_at = learner.updates
 
         def judge(report: EpisodeReport, weights: np.ndarray | None) -> bool:
+            nonlocal saved_at
             if progress.add(report) and weights is not None:
-                load_flat_weights(snapshot, torch.from_numpy(weights.copy()))
-                save_actor(config.out / "actor.safetensors", snapshot, facts)
-            write(report, learner.updates)
+                load_flat_weights(driver, torch.from_numpy(weights.copy()))
+                save_actor(config.out / "actor.safetensors", driver, facts)
+            table.write([*msgspec.structs.astuple(report), learner.updates])
             _log(curves, report, learner)
             _tell(console, status, progress, learner)
             if progress.fruitless == config.restart_after:
                 console.print("no whole route for long: the networks start anew, the replay stays")
                 learner.algorithm, progress.fruitless = new_algorithm(), 0
+            if report.kind == "test" and learner.updates - saved_at >= config.checkpoint_every:
+                saved_at = learner.updates
+                _save(config, learner, progress, console)
             return progress.over
 
         learner.run(judge)
         learner.stop()
+    return progress
+
+
+def _save(config: TrainConfig, learner: Learner, progress: Progress, console: Console) -> None:
+    """Write a checkpoint; where that fails training goes on, with a warning."""
+    try:
+        learner.save(config.out / CHECKPOINTS, {"progress": msgspec.to_builtins(progress)})
+    except OSError as error:
+        console.print(f"[bold red]no checkpoint was written ({error}); training goes on[/]")
+
+
+def _resumed(config: TrainConfig, written: bytes, console: Console) -> Snapshot:
+    """The newest checkpoint. Raises SnapshotError when there is none, or it is of a run with another config."""
+    insist_on_same(config.out / "config.json", written, {"resume", "max_episodes", "passes", "checkpoint_every"})
+    return load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{text}[/]"))
+
+
+def _begin(config: TrainConfig, learner: Learner, begin: Snapshot | Transitions) -> Progress:
+    """Go on from a checkpoint, or start with random experience; returns what training has come to."""
+    if not isinstance(begin, Snapshot):
+        learner.insert(*begin.arrays())
+        return Progress(config.passes, config.max_episodes)
+    learner.restore(begin)
+    progress = msgspec.convert(begin.facts["progress"], Progress)
+    return replace(progress, passes_wanted=config.passes, max_episodes=config.max_episodes)
 
 
 def _log(curves: Curves, report: EpisodeReport, learner: Learner) -> None:
@@ -189,15 +221,6 @@ def _tell(console: Console, status: Status, progress: Progress, learner: Learner
         f"at {test.distance_m / test.steps * 36:4.1f} km/h  [{'green' if test.finished else 'yellow'}]{result}[/]  "
         f"{learner.updates} updates  {seconds:.0f} s"
     )
-
-
-@contextmanager
-def _csv(path: Path) -> Iterator[Callable[[EpisodeReport, int], None]]:
-    """Writes a row per episode; whoever reads finds whole rows while training goes on."""
-    with path.open("w", newline="", buffering=1) as file:
-        writer = csv.writer(file)
-        writer.writerow([*EpisodeReport.__struct_fields__, "updates"])
-        yield lambda report, updates: writer.writerow([*msgspec.structs.astuple(report), updates])
 
 
 @contextmanager

@@ -59,6 +59,8 @@ class TrainConfig:
     length_m: Positive = 250.0  # of the route, metres; Kendall 2018
     algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018
     seed: Whole = 0  # of weights, noise and sampling
+    resume: bool = False  # go on from the newest checkpoint in that folder
+    checkpoint_every: Count = 2000  # updates, and on to the end of a test
     max_episodes: Count = 150  # training episodes before giving up
     passes: Count = 3  # tests in a row that must drive the whole route
     restart_after: Count = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022

@@ -88,6 +88,7 @@ class Receipt(Message, frozen=True):
 
     life: Number
     before: Number  # all messages with lesser numbers have
+    saved: Number  # all with lesser ones are in a checkpoint too
 
 
 class Experience(Message, frozen=True):

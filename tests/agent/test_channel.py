@@ -61,6 +61,7 @@ def received(learner: LearnerEnd, count: int, *actors: ActorEnd) -> list:
         for actor in actors:
             actor.newest_weights()
         messages += learner.receive(wait_ms=20)
+        learner.inbox.saved()
         if len(messages) >= count and not any(len(actor.outbox) for actor in actors):
             break
     return messages

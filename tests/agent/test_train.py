@@ -24,6 +24,7 @@ from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import load_actor
 from agent.ratio import Ratio
 from agent.settings import SettingsError
+from agent.snapshot import SnapshotError, load_newest
 from agent.train import Progress, train
 from agent.train_config import TrainConfig
 from deploy.wire import EpisodeReport
@@ -189,9 +190,10 @@ def check_episodes(rows: list[dict[str, str]]) -> None:
 
 
 @contextmanager
-def training(encoder: Path, dataset: Path, out: Path) -> Iterator[subprocess.Popen]:
+def training(encoder: Path, dataset: Path, out: Path, *more: str) -> Iterator[subprocess.Popen]:
     """`lapwing train` in a process group of its own."""
     arguments = ["--encoder", str(encoder), "--episodes", str(dataset), "--out", str(out), "--passes", "999", *TINY]
+    arguments += more
     process = subprocess.Popen(
         [sys.executable, "-m", "lapwing", "train", *arguments],
         stdout=subprocess.PIPE,
@@ -205,6 +207,13 @@ def training(encoder: Path, dataset: Path, out: Path) -> Iterator[subprocess.Pop
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def until_it_has_saved(process: subprocess.Popen, out: Path) -> None:
+    """Wait for the second checkpoint."""
+    while len(list((out / "checkpoints").glob("step-*[0-9]"))) < 2:
+        assert process.poll() is None, process.stderr.read()
+        select.select([], [], [], 0.02)
 
 
 def until_it_drives(process: subprocess.Popen, out: Path) -> None:
@@ -250,6 +259,46 @@ def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
     assert list(tmp_path.rglob("*.part")) == []
     if (out / "actor.safetensors").exists():
         load_actor(out / "actor.safetensors")
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    with training(encoder, dataset, out, "--checkpoint-every", "1") as process:
+        until_it_has_saved(process, out)
+        os.killpg(process.pid, signal.SIGKILL)
+    saved = load_newest(out / "checkpoints", warn=pytest.fail)
+    episodes = saved.facts["episodes"]
+    with training(encoder, dataset, out, "--resume", "--max-episodes", str(episodes + 2)) as process:
+        assert process.wait(timeout=60) == 1, process.stderr.read()
+    with (out / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["kind"], row["episode"]) for row in rows] == [
+        pair for number in range(episodes + 2) for pair in (("train", str(number)), ("test", str(number + 1)))
+    ]
+    updates = [int(row["updates"]) for row in rows]
+    assert updates == sorted(updates)
+    assert updates[2 * episodes - 1] == saved.facts["updates"]
+
+
+def test_there_must_be_something_to_resume(encoder, dataset, tmp_path):
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path / "out", resume=True)
+    with pytest.raises(SnapshotError, match="no such run to resume"):
+        train(config, Console(quiet=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_training(encoder, dataset, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("agent.learner.save_snapshot", full)
+    config = TrainConfig(
+        encoder=encoder, episodes=dataset, out=tmp_path, length_m=6.0, max_episodes=2, ratio=Ratio(1.0, 0.0)
+    )
+    with (console := Console(width=120)).capture() as capture:
+        progress = train(replace(config, checkpoint_every=1), console)
+    assert len(progress.tests) == 2
+    assert "no checkpoint was written" in capture.get()
 
 
 def test_tests_short_of_the_whole_route_are_counted_until_one_drives_it():
