@@ -95,6 +95,8 @@ class Driver:
                 chunk = self._ship(chunk, over)
                 mirrored = next_mirrored
                 self._take_newest()
+            else:
+                self.line.deliver()
             obs = next_obs
         if train:
             self.put_back_m = 0.0 if info["finished"] else float(info["distance_m"])

@@ -13,8 +13,9 @@ import zmq
 
 from agent.delivery import Frames, Inbox, Outbox
 from deploy.sockets import bind, connect, drain
-from deploy.wire import Delivery, EpisodeReport, Experience, Receipt, Weights, WireError, pack, unpack
+from deploy.wire import Delivery, EpisodeReport, Experience, Heartbeat, Receipt, Weights, WireError, pack, unpack
 
+BEAT_S = 0.5  # between two heartbeats of an actor
 QUEUE = 256  # messages on their way between an actor and the learner
 UPWARD = Experience | EpisodeReport
 
@@ -37,6 +38,7 @@ class LearnerEnd:
     def __init__(self, context: zmq.Context, addresses: Addresses) -> None:
         self.malformed = 0
         self.inbox = Inbox()
+        self.heard_at_s: dict[int, float] = {}  # by actor, on the monotonic clock
         self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE)
         self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
 
@@ -46,7 +48,10 @@ class LearnerEnd:
         heard: dict[bytes, int] = {}
         for actor, *frames in drain(self._experience):
             try:
-                delivery, _ = unpack(frames[:1], Delivery)
+                delivery, _ = unpack(frames[:1], Heartbeat | Delivery)
+                if isinstance(delivery, Heartbeat):
+                    self.heard_at_s[delivery.actor] = time.monotonic()
+                    continue
                 message, arrays = unpack(frames[1:], UPWARD)
             except WireError:
                 self.malformed += 1
@@ -70,8 +75,9 @@ class LearnerEnd:
 class ActorEnd:
     """Sends experience and reports, takes the newest weights."""
 
-    def __init__(self, context: zmq.Context, addresses: Addresses) -> None:
-        self.outbox = Outbox()
+    def __init__(self, context: zmq.Context, addresses: Addresses, actor: int = 0) -> None:
+        self.actor, self.outbox = actor, Outbox()
+        self._beat_at_s = 0.0
         self._experience = connect(context, zmq.DEALER, addresses.experience, QUEUE)
         self._weights = connect(context, zmq.SUB, addresses.weights, queue=4)
         self._weights.subscribe(b"")
@@ -79,15 +85,18 @@ class ActorEnd:
     def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> bool:
         """Send one message, now or when the learner is there; False when too many wait already and it is dropped."""
         kept = self.outbox.put(pack(message, *arrays))
-        self._deliver()
+        self.deliver()
         return kept
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """Take receipts, send what is to be sent, and now and then a heartbeat; to be called often."""
         now_s = time.monotonic()
         for frames in drain(self._experience):
             with suppress(WireError):  # it is for the learner to count what strangers send
                 self.outbox.receive(unpack(frames, Receipt)[0], now_s)
         self.outbox.send(self._put_on_line, now_s)
+        if now_s - self._beat_at_s > BEAT_S and self._put_on_line(pack(Heartbeat(self.actor))):
+            self._beat_at_s = now_s
 
     def _put_on_line(self, frames: Frames) -> bool:
         try:
@@ -98,7 +107,7 @@ class ActorEnd:
 
     def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray] | None:
         """Return the newest published weights since the last call, or None when there are none."""
-        self._deliver()
+        self.deliver()
         self._weights.poll(wait_ms)
         newest = None
         for frames in drain(self._weights):

@@ -65,11 +65,12 @@ class Learner:
         seconds = time.monotonic() - self.began
         return self._logged | {"updates_per_s": self.updates / seconds, "steps_per_s": self.transitions / seconds}
 
-    def run(self, judge: Judge) -> None:
-        """Learn until `judge(report, weights that drove it or None)` returns True for an episode."""
+    def run(self, judge: Judge, watch: Callable[[], None] = lambda: None) -> None:
+        """Learn until `judge(report, weights that drove it or None)` returns True for an episode; `watch` meanwhile."""
         self.publish()
         over = False
         while not over:
+            watch()
             due = self.ratio.due(self.transitions, self.episodes) - self.updates
             over = self._listen(judge, wait_ms=0 if due > 0 else IDLE_MS)
             if due > 0:

@@ -1,13 +1,11 @@
 """`lapwing train`: one actor process drives, this process learns, until the policy drives the whole route."""
 
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pkgutil import resolve_name
 
 import gymnasium
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.status import Status
 
 from agent.actor import Driver, LearnerGone
+from agent.actors import Actors
 from agent.algorithms import ALGORITHMS
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
@@ -90,12 +89,16 @@ def train(config: TrainConfig, console: Console) -> Progress:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_max:.1f} m, for driving at top speed")
     written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
     begin = _resumed(config, written, console) if config.resume else random_experience(config.episodes, encoder, facts)
-    with alone_in(config.out), _line() as (line, addresses), _actor_process(config, facts, addresses):
+    with (
+        alone_in(config.out),
+        _line() as (line, addresses),
+        Actors(drive, (config, facts, addresses), console.print) as actors,
+    ):
         if not config.resume:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
         write_whole(config.out / "config.json", written)
         shutil.copyfile(config.encoder, config.out / "vae.safetensors")
-        return _learn(config, begin, facts, line, console)
+        return _learn(config, begin, facts, line, actors, console)
 
 
 def make_env(config: TrainConfig, encoder: VAE) -> LatentState:
@@ -131,7 +134,12 @@ def gather_facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
 
 
 def _learn(
-    config: TrainConfig, begin: Snapshot | Transitions, facts: PolicyFacts, line: LearnerEnd, console: Console
+    config: TrainConfig,
+    begin: Snapshot | Transitions,
+    facts: PolicyFacts,
+    line: LearnerEnd,
+    actors: Actors,
+    console: Console,
 ) -> Progress:
     """Be the learner until training is over; returns what it has come to."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
@@ -168,7 +176,7 @@ def _learn(
                 _save(config, learner, progress, console)
             return progress.over
 
-        learner.run(judge)
+        learner.run(judge, lambda: actors.watch(line.heard_at_s))
         learner.stop()
     return progress
 
@@ -235,28 +243,14 @@ def _line() -> Iterator[tuple[LearnerEnd, Addresses]]:
             line.close()
 
 
-@contextmanager
-def _actor_process(config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> Iterator[None]:
-    """The actor in a process of its own, which ends with this block."""
-    process = get_context("spawn").Process(target=_drive, args=(config, facts, addresses), name="actor", daemon=True)
-    ctrl_c = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is ours to see, and ends the actor below
-    process.start()
-    signal.signal(signal.SIGINT, ctrl_c)
-    try:
-        yield
-        process.join(timeout=5)
-    finally:
-        process.kill()
-        process.join()
-
-
-def _drive(config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> None:
-    """Be the actor process: drive until training is over or the learner is gone."""
+def drive(actor: int, restarts: int, config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> None:
+    """Be an actor process: drive until training is over or the learner is gone."""
     torch.set_num_threads(1)
     env = make_env(config, load_encoder(config.encoder))
-    noise = OrnsteinUhlenbeck(config.noise, facts.action_size, np.random.default_rng(config.seed))
+    seeds = np.random.SeedSequence(config.seed, spawn_key=(0,) * restarts)  # no life explores as the one before
+    noise = OrnsteinUhlenbeck(config.noise, facts.action_size, np.random.default_rng(seeds))
     with zmq.Context() as context:
-        line = ActorEnd(context, addresses)
+        line = ActorEnd(context, addresses, actor)
         try:
             Driver(env, make_actor(facts), noise, config.ratio, line).run(config.seed)
         except LearnerGone:

@@ -75,6 +75,12 @@ class Refusal(Message, frozen=True):
     reason: str
 
 
+class Heartbeat(Message, frozen=True):
+    """Actor to learner, twice a second: still here, whatever it is doing."""
+
+    actor: Number
+
+
 class Delivery(Message, frozen=True):
     """Actor to learner: goes before each of its messages, as a frame of its own, and numbers it."""
 

@@ -36,6 +36,9 @@ class Line(ActorEnd):
         self.events.append(message.kind if isinstance(message, EpisodeReport) else "experience")
         return True
 
+    def deliver(self) -> None:
+        pass
+
     def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray] | None:
         if wait_ms == 0:
             return None  # while driving

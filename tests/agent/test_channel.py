@@ -1,5 +1,6 @@
 """Experience and weights cross real sockets; what is no message of ours is dropped."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -138,6 +139,18 @@ def test_a_crowd_of_weights_never_blocks_the_learner(learner, actor):
     for version in range(2, 500):
         learner.publish(header(version), np.zeros(10_000, np.float32))
     assert newest(learner, actor, 500).tolist() == [500.0] * 5
+
+
+def test_an_actor_is_heard_though_it_has_nothing_to_say(learner, context, addresses):
+    began_s = time.monotonic()
+    with closing(ActorEnd(context, addresses, actor=3)) as quiet:
+        for _ in range(200):
+            quiet.deliver()
+            assert list(learner.receive(wait_ms=20)) == []
+            if 3 in learner.heard_at_s:
+                break
+    assert learner.heard_at_s[3] >= began_s
+    assert learner.malformed == 0
 
 
 def test_what_is_sent_before_the_learner_is_there_arrives_when_it_is(context, addresses, actor):

@@ -280,6 +280,25 @@ def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, 
     assert updates[2 * episodes - 1] == saved.facts["updates"]
 
 
+def actor_of(process: subprocess.Popen) -> int:
+    """The pid of its actor process."""
+    (children,) = (
+        path.read_text().split() for path in Path(f"/proc/{process.pid}/task").glob(f"{process.pid}/children")
+    )
+    (actor,) = (pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())
+    return int(actor)
+
+
+def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, dataset, tmp_path):
+    with training(encoder, dataset, tmp_path / "out") as process:
+        until_it_drives(process, tmp_path / "out")
+        os.kill(actor_of(process), signal.SIGKILL)
+        said = ""
+        while "actor 0 died and is started anew" not in said:
+            said = process.stdout.readline()
+        until_it_drives(process, tmp_path / "out")
+
+
 def test_there_must_be_something_to_resume(encoder, dataset, tmp_path):
     config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path / "out", resume=True)
     with pytest.raises(SnapshotError, match="no such run to resume"):
