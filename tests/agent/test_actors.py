@@ -44,11 +44,8 @@ def test_one_that_is_killed_is_started_anew_and_the_others_stay(tmp_path):
         assert actors.processes[0] is other
         actors.watch(heard)
         assert len(told) == 1
-        left = list(actors.processes)
-        actors.processes = []  # the test ends them itself: they are not told to
-        for process in left:
+        for process in actors.processes:
             process.kill()
-            process.join()
 
 
 def test_one_that_is_frozen_is_killed_and_started_anew(tmp_path, monkeypatch):
@@ -91,7 +88,12 @@ def test_one_that_cannot_start_ends_the_run(tmp_path):
 
 
 def test_none_outlives_the_run(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Actors(stay, (tmp_path,), print, count=2) as actors:
-        until(tmp_path / "0-0")
-        raise KeyboardInterrupt
+    actors = Actors(stay, (tmp_path,), print, count=2)
+
+    def interrupted_run() -> None:
+        with actors:
+            until(tmp_path / "0-0")
+            raise KeyboardInterrupt
+
+    pytest.raises(KeyboardInterrupt, interrupted_run)
     assert not any(process.is_alive() for process in actors.processes)

@@ -282,9 +282,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, 
 
 def actor_of(process: subprocess.Popen) -> int:
     """The pid of its actor process."""
-    (children,) = (
-        path.read_text().split() for path in Path(f"/proc/{process.pid}/task").glob(f"{process.pid}/children")
-    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (actor,) = (pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())
     return int(actor)
 
