@@ -95,5 +95,6 @@ def test_none_outlives_the_run(tmp_path):
             until(tmp_path / "0-0")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted_run)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_run()
     assert not any(process.is_alive() for process in actors.processes)
