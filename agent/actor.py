@@ -13,7 +13,6 @@ from agent.experience import Transitions
 from agent.latent import MIRROR_ACTION, LatentState
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck
-from agent.ratio import Ratio
 from deploy.wire import EpisodeReport, Experience, Weights
 
 CHUNK = 32  # transitions in a message
@@ -32,28 +31,28 @@ class Driver:
     twice, as lived and mirrored: what is right in a left bend is right in a right bend the other way round.
     """
 
-    def __init__(self, env: LatentState, actor: Actor, noise: OrnsteinUhlenbeck, ratio: Ratio, line: ActorEnd) -> None:
-        self.env, self.actor, self.noise, self.ratio, self.line = env, actor, noise, ratio, line
-        self.header = Weights(version=0, updates=0, transitions=0, episodes=0, stop=False)  # until some arrive
+    def __init__(self, env: LatentState, actor: Actor, noise: OrnsteinUhlenbeck, line: ActorEnd) -> None:
+        self.env, self.actor, self.noise, self.line = env, actor, noise, line
+        self.header = Weights(version=0, updates=0, transitions=0, episodes=0, due=0, stop=False)  # until some arrive
         self.weights = np.zeros(0, np.float32)
-        self.transitions = self.episodes = 0
+        self.transitions = self.episode = 0  # shipped; that this driver is in, counted over all drivers
         self.put_back_m = 0.0  # where the next training episode starts
 
     def run(self, seed: int) -> None:
-        """Train and test by turns until the learner says stop. Raises LearnerGone then."""
+        """Train until the learner says stop, the first actor tests in between. Raises LearnerGone then."""
         self.env.reset(seed=seed)
         self.wait_for(lambda header: True)
-        self.episodes, self.transitions = self.header.episodes, self.header.transitions  # of a run that goes on
         while True:
-            self.noise.reset(self.episodes)
+            self.noise.reset(self.header.episodes)
             self.line.send(self.drive(train=True))
-            self.episodes += 1
             self.wait_for(self._caught_up)
-            self.line.send(self.drive(train=False), self.weights)
+            if self.line.actor == 0:
+                self.line.send(self.drive(train=False), self.weights)
 
     def _caught_up(self, header: Weights) -> bool:
         """True once the learner has had all our experience and made the updates that it is worth."""
-        return header.episodes >= self.episodes and header.updates >= self.ratio.due(self.transitions, self.episodes)
+        outbox = self.line.outbox
+        return outbox.under_way == 0 and header.version > outbox.version and header.due == 0
 
     def wait_for(self, condition: Callable[[Weights], bool]) -> None:
         """Take new weights until their header satisfies the condition."""
@@ -79,7 +78,7 @@ class Driver:
     def drive(self, *, train: bool) -> EpisodeReport:
         """Drive one episode: with noise, the newest weights and experience shipped, or as a test of fixed weights."""
         began, steps, total, chunk = time.monotonic(), 0, 0.0, Transitions()
-        start_m = self.put_back_m if train else 0.0
+        self.episode, start_m = self.header.episodes, self.put_back_m if train else 0.0
         obs, info = self.env.reset(options={"distance_m": start_m})
         mirrored = self.env.mirrored()
         over = False
@@ -101,8 +100,8 @@ class Driver:
         if train:
             self.put_back_m = 0.0 if info["finished"] else float(info["distance_m"])
         return EpisodeReport(
-            actor=0,
-            episode=self.episodes,
+            actor=self.line.actor,
+            episode=self.episode,
             kind="train" if train else "test",
             steps=steps,
             distance_m=float(info["distance_m"]) - start_m,
@@ -123,6 +122,7 @@ class Driver:
         if not over and len(chunk) < CHUNK:
             return chunk
         self._insist_on_learner()
-        self.line.send(Experience(episode=self.episodes, first=self.transitions, actor=0), *chunk.arrays())
+        header = Experience(episode=self.episode, first=self.transitions, actor=self.line.actor)
+        self.line.send(header, *chunk.arrays())
         self.transitions += len(chunk)
         return Transitions()

@@ -38,6 +38,7 @@ class LearnerEnd:
     def __init__(self, context: zmq.Context, addresses: Addresses) -> None:
         self.malformed = 0
         self.inbox = Inbox()
+        self._version = 0
         self.heard_at_s: dict[int, float] = {}  # by actor, on the monotonic clock
         self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE)
         self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
@@ -60,10 +61,12 @@ class LearnerEnd:
             if self.inbox.take(delivery):
                 yield message, arrays
         for actor, life in heard.items():
-            self._experience.send_multipart([actor, *pack(self.inbox.receipt(life))])  # dropped if it is gone
+            receipt = self.inbox.receipt(life, self._version)
+            self._experience.send_multipart([actor, *pack(receipt)])  # is dropped if that actor is gone
 
     def publish(self, header: Weights, weights: np.ndarray) -> None:
         """Send weights, (N,) float32, to whoever listens; nobody is waited for."""
+        self._version = header.version
         self._weights.send_multipart(pack(header, weights))
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ class Outbox:
     def __init__(self) -> None:
         self.life = secrets.randbits(63)
         self.dropped = 0  # messages for which there was no room
+        self.version = 0  # of the weights, when the learner last said what it has
         self._kept: deque[Frames] = deque()
         self._first = 0  # number of the oldest message kept
         self._next = 0  # of the next to send
@@ -73,7 +74,7 @@ class Outbox:
         while self._kept and self._first < min(receipt.saved, receipt.before):
             self._kept.popleft()
             self._first += 1
-        self._heard_at_s = now_s
+        self._heard_at_s, self.version = now_s, receipt.version
 
 
 class Inbox:
@@ -103,6 +104,6 @@ class Inbox:
         """Note that a checkpoint holds all that has arrived."""
         self._saved = dict(self.before)
 
-    def receipt(self, life: int) -> Receipt:
-        """For all of that life."""
-        return Receipt(life=life, before=self.before.get(life, 0), saved=self._saved.get(life, 0))
+    def receipt(self, life: int, version: int) -> Receipt:
+        """For all of that life; with the version of the newest weights."""
+        return Receipt(life=life, before=self.before.get(life, 0), saved=self._saved.get(life, 0), version=version)

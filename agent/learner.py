@@ -71,7 +71,7 @@ class Learner:
         over = False
         while not over:
             watch()
-            due = self.ratio.due(self.transitions, self.episodes) - self.updates
+            due = self._due()
             over = self._listen(judge, wait_ms=0 if due > 0 else IDLE_MS)
             if due > 0:
                 self._update()
@@ -99,6 +99,10 @@ class Learner:
     def stop(self) -> None:
         """Tell every actor that training is over."""
         self.publish(stop=True)
+
+    def _due(self) -> int:
+        """Updates that are worth making now."""
+        return self.ratio.due(self.transitions, self.episodes) - self.updates
 
     def _listen(self, judge: Judge, wait_ms: int) -> bool:
         for message, arrays in self.line.receive(wait_ms):
@@ -138,6 +142,7 @@ class Learner:
             updates=self.updates,
             transitions=self.transitions,
             episodes=self.episodes,
+            due=max(0, self._due() - self.ratio.band),
             stop=stop,
         )
         self.line.publish(header, flat_weights(self.algorithm.policy).numpy())

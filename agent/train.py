@@ -25,7 +25,7 @@ from agent.experience import Transitions, random_experience
 from agent.latent import HISTORY, LatentState, RateLimit
 from agent.learner import Algorithm, Learner
 from agent.metrics import Curves, Table
-from agent.noise import OrnsteinUhlenbeck
+from agent.noise import OrnsteinUhlenbeck, ladder
 from agent.replay import Replay
 from agent.settings import checked
 from agent.snapshot import CHECKPOINTS, Snapshot, insist_on_same, load_newest
@@ -92,7 +92,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
     with (
         alone_in(config.out),
         _line() as (line, addresses),
-        Actors(drive, (config, facts, addresses), console.print) as actors,
+        Actors(drive, (config, facts, addresses), console.print, config.actors) as actors,
     ):
         if not config.resume:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
@@ -167,7 +167,7 @@ def _learn(
                 save_actor(config.out / "actor.safetensors", driver, facts)
             table.write([*msgspec.structs.astuple(report), learner.updates])
             _log(curves, report, learner)
-            _tell(console, status, progress, learner)
+            _tell(console, status, progress, learner, report)
             if progress.fruitless == config.restart_after:
                 console.print("no whole route for long: the networks start anew, the replay stays")
                 learner.algorithm, progress.fruitless = new_algorithm(), 0
@@ -191,7 +191,8 @@ def _save(config: TrainConfig, learner: Learner, progress: Progress, console: Co
 
 def _resumed(config: TrainConfig, written: bytes, console: Console) -> Snapshot:
     """The newest checkpoint. Raises SnapshotError when there is none, or it is of a run with another config."""
-    insist_on_same(config.out / "config.json", written, {"resume", "max_episodes", "passes", "checkpoint_every"})
+    free = {"resume", "actors", "max_episodes", "passes", "checkpoint_every"}
+    insist_on_same(config.out / "config.json", written, free)
     return load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{text}[/]"))
 
 
@@ -213,16 +214,16 @@ def _log(curves: Curves, report: EpisodeReport, learner: Learner) -> None:
     curves.add("learner", learner.scalars(), learner.updates)
 
 
-def _tell(console: Console, status: Status, progress: Progress, learner: Learner) -> None:
-    """Print a line per episode, and what the learner is doing now."""
+def _tell(console: Console, status: Status, progress: Progress, learner: Learner, report: EpisodeReport) -> None:
+    """Print a line per test, with the training before it, and what the learner is doing now."""
     seconds = time.monotonic() - learner.began
     status.update(
         f"episode {len(progress.train)}: {learner.updates} updates ({learner.updates / seconds:.0f}/s), "
         f"{learner.transitions} transitions"
     )
-    if len(progress.tests) < len(progress.train):
+    if report.kind == "train":
         return
-    trained, test = progress.train[-1], progress.tests[-1]
+    trained, test = next(train for train in reversed(progress.train) if train.actor == report.actor), report
     result = "whole route" if test.finished else test.disengagement or "out of time"
     console.print(
         f"episode {len(progress.train):3d}  trained {trained.distance_m:5.1f} m  test {test.distance_m:5.1f} m "
@@ -247,12 +248,13 @@ def drive(actor: int, restarts: int, config: TrainConfig, facts: PolicyFacts, ad
     """Be an actor process: drive until training is over or the learner is gone."""
     torch.set_num_threads(1)
     env = make_env(config, load_encoder(config.encoder))
-    seeds = np.random.SeedSequence(config.seed, spawn_key=(0,) * restarts)  # no life explores as the one before
-    noise = OrnsteinUhlenbeck(config.noise, facts.action_size, np.random.default_rng(seeds))
+    seeds = np.random.SeedSequence(config.seed, spawn_key=(actor,) * (restarts + (actor > 0)))  # no two lives alike
+    scale = ladder(config.actors - 1 - actor, config.actors)
+    noise = OrnsteinUhlenbeck(config.noise, facts.action_size, np.random.default_rng(seeds), scale)
     with zmq.Context() as context:
         line = ActorEnd(context, addresses, actor)
         try:
-            Driver(env, make_actor(facts), noise, config.ratio, line).run(config.seed)
+            Driver(env, make_actor(facts), noise, line).run(config.seed + actor)
         except LearnerGone:
             pass
         finally:

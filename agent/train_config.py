@@ -59,6 +59,7 @@ class TrainConfig:
     length_m: Positive = 250.0  # of the route, metres; Kendall 2018
     algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018
     seed: Whole = 0  # of weights, noise and sampling
+    actors: Count = 1  # processes that drive; the first has the full noise, the last 1/32; Barth-Maron 2018
     resume: bool = False  # go on from the newest checkpoint in that folder
     checkpoint_every: Count = 2000  # updates, and on to the end of a test
     max_episodes: Count = 150  # training episodes before giving up

@@ -95,6 +95,7 @@ class Receipt(Message, frozen=True):
     life: Number
     before: Number  # all messages with lesser numbers have
     saved: Number  # all with lesser ones are in a checkpoint too
+    version: int  # of the newest weights; later ones have learned from these messages, if updates were due
 
 
 class Experience(Message, frozen=True):
@@ -127,6 +128,7 @@ class Weights(Message, frozen=True):
     updates: Number
     transitions: Number
     episodes: Number
+    due: Number  # updates that drivers wait for before they begin another episode
     stop: bool  # training is over
 
 

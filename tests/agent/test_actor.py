@@ -16,17 +16,22 @@ import zmq
 from agent.actor import CHUNK, Driver, LearnerGone
 from agent.channel import ActorEnd, LearnerEnd, local_addresses
 from agent.checkpoint import flat_weights
+from agent.delivery import Outbox
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
-from agent.ratio import Ratio
 from deploy.wire import EpisodeReport, Experience, Weights
 from tests.agent.fakes import Strip
 
 
 class Line(ActorEnd):
-    """A line that remembers what was sent, and on which the given weights arrive, one look after the other."""
+    """A line that remembers what was sent, and on which the given weights arrive, one look after the other.
 
-    def __init__(self, *headers: Weights | None):
+    The learner has whatever was sent at once, and says so by receipts of the version `received_at`.
+    """
+
+    def __init__(self, *headers: Weights | None, actor: int = 0, received_at: int = 0):
+        self.actor, self.outbox = actor, Outbox()
+        self.outbox.version = received_at
         self.headers = list(headers)
         self.sent: list[tuple] = []
         self.events: list[str] = []
@@ -58,17 +63,16 @@ def make_actor() -> Actor:
     return Actor(2, 2, (4,))
 
 
-FREE = Ratio(per_episode=0, per_step=0)  # driving is worth no updates
 WEIGHTS = len(flat_weights(make_actor()))
 
 
-def make(env: Strip, line: Line, ratio: Ratio = FREE, sigma: float = 0.4) -> Driver:
+def make(env: Strip, line: Line, sigma: float = 0.4) -> Driver:
     noise = OrnsteinUhlenbeck(OrnsteinUhlenbeckConfig(sigma=sigma), 2, np.random.default_rng(0))
-    return Driver(env, make_actor(), noise, ratio, line)
+    return Driver(env, make_actor(), noise, line)
 
 
-def header(version: int = 1, *, updates: int = 0, episodes: int = 0, stop: bool = False) -> Weights:
-    return Weights(version=version, updates=updates, transitions=0, episodes=episodes, stop=stop)
+def header(version: int = 1, *, due: int = 0, episodes: int = 0, stop: bool = False) -> Weights:
+    return Weights(version=version, updates=0, transitions=0, episodes=episodes, due=due, stop=stop)
 
 
 def shipped(line: Line, *, mirrored: bool = False) -> list[np.ndarray]:
@@ -163,10 +167,10 @@ def test_training_starts_anew_after_the_whole_route():
 
 
 def test_a_test_waits_until_the_learner_has_made_its_updates():
-    too_few = [header(2, episodes=1, updates=9), None, header(3, episodes=0, updates=10)]
-    line = Line(header(1), *too_few, header(4, episodes=1, updates=10), header(5, stop=True))
+    too_early = [header(2), None, header(3, due=1)]  # older than the receipt, none, and with an update to come
+    line = Line(header(1), *too_early, header(4), header(5, stop=True), received_at=2)
     with pytest.raises(LearnerGone):
-        make(Strip(4), line, Ratio(per_episode=2, per_step=1)).run(seed=0)  # 2 + 4 steps, as lived and mirrored
+        make(Strip(4), line).run(seed=0)
     assert line.events == [
         "look",
         "experience",
@@ -179,6 +183,25 @@ def test_a_test_waits_until_the_learner_has_made_its_updates():
         "experience",
         "train",
         "look",
+    ]
+
+
+def test_a_test_waits_for_what_has_not_arrived_yet():
+    line = Line(header(1), header(2), header(3, stop=True))
+    line.outbox.put([b"on its way"])
+    with pytest.raises(LearnerGone):
+        make(Strip(4), line).run(seed=0)
+    assert [report.kind for report, _ in line.reports()] == ["train"]
+
+
+def test_only_the_first_of_several_actors_tests():
+    line = Line(header(1), header(2, episodes=3), header(3, episodes=5), header(4, stop=True), actor=2)
+    with pytest.raises(LearnerGone):
+        make(Strip(4), line).run(seed=0)
+    assert [(report.kind, report.actor, report.episode) for report, _ in line.reports()] == [
+        ("train", 2, 0),
+        ("train", 2, 3),
+        ("train", 2, 5),
     ]
 
 

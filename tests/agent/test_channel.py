@@ -29,7 +29,7 @@ REPORT = EpisodeReport(
 
 
 def header(version: int) -> Weights:
-    return Weights(version=version, updates=10 * version, transitions=2, episodes=1, stop=False)
+    return Weights(version=version, updates=10 * version, transitions=2, episodes=1, due=0, stop=False)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Network:
             delivery, _ = unpack([header], Delivery)
             if self.inbox.take(delivery):
                 self.learned.append(message)
-            self.down.append(self.inbox.receipt(delivery.life))
+            self.down.append(self.inbox.receipt(delivery.life, version=7))
 
     def answer(self) -> None:
         if self.down:
@@ -171,7 +171,7 @@ def test_a_learner_that_forgot_everything_goes_on_with_what_the_actor_still_has(
 def test_the_first_message_of_a_life_cannot_be_skipped():
     inbox = Inbox()
     assert not inbox.take(Delivery(life=1, number=1, first=0))
-    assert inbox.receipt(1).before == 0
+    assert inbox.receipt(1, 0).before == 0
     assert inbox.take(Delivery(life=1, number=0, first=0))
 
 
@@ -179,9 +179,9 @@ def test_lives_do_not_mix():
     inbox, outbox = Inbox(), Outbox()
     assert inbox.take(Delivery(life=1, number=0, first=0))
     assert inbox.take(Delivery(life=2, number=0, first=0))
-    assert inbox.receipt(1) == Receipt(life=1, before=1, saved=0)
+    assert inbox.receipt(1, 7) == Receipt(life=1, before=1, saved=0, version=7)
     outbox.put([b""])
-    outbox.receive(Receipt(life=outbox.life + 1, before=1, saved=1), 0.0)
+    outbox.receive(Receipt(life=outbox.life + 1, before=1, saved=1, version=0), 0.0)
     assert len(outbox) == 1
 
 
@@ -190,7 +190,7 @@ def test_a_senseless_receipt_does_no_harm(before, saved):
     outbox = Outbox()
     outbox.put([b""])
     outbox.send(lambda frames: True, 0.0)
-    outbox.receive(Receipt(life=outbox.life, before=before, saved=saved), 0.0)
+    outbox.receive(Receipt(life=outbox.life, before=before, saved=saved, version=0), 0.0)
     assert (len(outbox), outbox.under_way) == (1, 1)
 
 

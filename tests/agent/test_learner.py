@@ -152,3 +152,12 @@ def test_the_replay_keeps_its_own_copy_of_what_came():
     for array in arrays:
         array[:] = 0
     assert learner.replay.sample(50).batch.next_obs.min().item() == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("band", "due"), [(0, 5), (2, 3), (9, 0)])
+def test_drivers_wait_for_the_updates_that_are_due_beyond_the_band(band, due):
+    line = Line()
+    learner = make(line, Ratio(per_episode=0, per_step=1, band=band))
+    learner.transitions = 5
+    learner.publish()
+    assert line.published[-1][0].due == due

@@ -157,7 +157,7 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
 
 def check_config(written: dict, algo: str) -> None:
     assert (written["length_m"], written["max_episodes"], written["passes"]) == (12.0, 2, 3)
-    assert written["ratio"] == {"per_episode": 3.0, "per_step": 0.05}
+    assert written["ratio"] == {"per_episode": 3.0, "per_step": 0.05, "band": 0}
     assert written["algo"] == algo
     assert written[algo]["gamma"] == 0.95
 
@@ -295,6 +295,20 @@ def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, d
         while "actor 0 died and is started anew" not in said:
             said = process.stdout.readline()
         until_it_drives(process, tmp_path / "out")
+
+
+def test_several_actors_drive_and_the_first_tests(encoder, dataset, tmp_path):
+    out = tmp_path / "out"
+
+    def driven() -> list[tuple[str, str]]:
+        with (out / "episodes.csv").open() as file:
+            return [(row["actor"], row["kind"]) for row in csv.DictReader(file)]
+
+    with training(encoder, dataset, out, "--actors", "2") as process:
+        until_it_drives(process, out)
+        while not {("0", "train"), ("1", "train"), ("0", "test")} <= set(driven()):
+            assert process.stdout.readline(), process.stderr.read()  # a line per test
+        assert ("1", "test") not in driven()
 
 
 def test_there_must_be_something_to_resume(encoder, dataset, tmp_path):

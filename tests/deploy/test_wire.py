@@ -14,10 +14,13 @@ from deploy.wire import (
     VERSION,
     Act,
     Action,
+    Delivery,
     EpisodeReport,
     Experience,
+    Heartbeat,
     Hello,
     PolicyInfo,
+    Receipt,
     Refusal,
     Weights,
     WireError,
@@ -26,7 +29,9 @@ from deploy.wire import (
 )
 from tests.deploy.policies import SPEC
 
-ANY = Hello | PolicyInfo | Act | Action | Refusal | Experience | EpisodeReport | Weights
+ANY = (
+    Hello | PolicyInfo | Act | Action | Refusal | Heartbeat | Delivery | Receipt | Experience | EpisodeReport | Weights
+)
 
 numbers = st.integers(0, 2**62)
 floats = st.floats(allow_nan=False)
@@ -51,7 +56,10 @@ messages = st.one_of(
         version=numbers,
         wall_s=floats,
     ),
-    st.builds(Weights, numbers, numbers, numbers, numbers, st.booleans()),
+    st.builds(Weights, numbers, numbers, numbers, numbers, numbers, st.booleans()),
+    st.builds(Heartbeat, numbers),
+    st.builds(Delivery, numbers, numbers, numbers),
+    st.builds(Receipt, numbers, numbers, numbers, numbers),
 )
 arrays = hnp.arrays(st.sampled_from(["|u1", "<f4", "<i8", "|b1"]), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0))
 
