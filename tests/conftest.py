@@ -16,6 +16,8 @@ import tests.typecheck  # noqa: F401 (the hook looks it up by name)
 
 install_import_hook(["agent", "perception"], "tests.typecheck.check")  # shapes, whatever a test does
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background inherits that Ctrl-C is ignored
+
 settings.register_profile("lapwing", deadline=None)  # a noisy machine is no failure
 settings.load_profile("lapwing")
 
