@@ -40,6 +40,7 @@ class LearnerEnd:
         self.inbox = Inbox()
         self._version = 0
         self.heard_at_s: dict[int, float] = {}  # by actor, on the monotonic clock
+        self.dropped: dict[int, int] = {}  # messages, by actor
         self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE)
         self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
 
@@ -52,6 +53,7 @@ class LearnerEnd:
                 delivery, _ = unpack(frames[:1], Heartbeat | Delivery)
                 if isinstance(delivery, Heartbeat):
                     self.heard_at_s[delivery.actor] = time.monotonic()
+                    self.dropped[delivery.actor] = delivery.dropped
                     continue
                 message, arrays = unpack(frames[1:], UPWARD)
             except WireError:
@@ -98,7 +100,7 @@ class ActorEnd:
             with suppress(WireError):  # it is for the learner to count what strangers send
                 self.outbox.receive(unpack(frames, Receipt)[0], now_s)
         self.outbox.send(self._put_on_line, now_s)
-        if now_s - self._beat_at_s > BEAT_S and self._put_on_line(pack(Heartbeat(self.actor))):
+        if now_s - self._beat_at_s > BEAT_S and self._put_on_line(pack(Heartbeat(self.actor, self.outbox.dropped))):
             self._beat_at_s = now_s
 
     def _put_on_line(self, frames: Frames) -> bool:

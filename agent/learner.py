@@ -63,7 +63,9 @@ class Learner:
     def scalars(self) -> dict[str, float | Tensor]:
         """Points of the learner's curves: from the latest updates, and how fast all goes."""
         seconds = time.monotonic() - self.began
-        return self._logged | {"updates_per_s": self.updates / seconds, "steps_per_s": self.transitions / seconds}
+        rates = {"updates_per_s": self.updates / seconds, "steps_per_s": self.transitions / seconds}
+        lost = {"dropped_messages": sum(self.line.dropped.values()), "malformed_messages": self.line.malformed}
+        return self._logged | rates | lost
 
     def run(self, judge: Judge, watch: Callable[[], None] = lambda: None) -> None:
         """Learn until `judge(report, weights that drove it or None)` returns True for an episode; `watch` meanwhile."""

@@ -79,6 +79,7 @@ class Heartbeat(Message, frozen=True):
     """Actor to learner, twice a second: still here, whatever it is doing."""
 
     actor: Number
+    dropped: Number  # messages for which it had no room, so far
 
 
 class Delivery(Message, frozen=True):

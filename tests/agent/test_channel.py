@@ -150,6 +150,7 @@ def test_an_actor_is_heard_though_it_has_nothing_to_say(learner, context, addres
             if 3 in learner.heard_at_s:
                 break
     assert learner.heard_at_s[3] >= began_s
+    assert learner.dropped == {3: 0}
     assert learner.malformed == 0
 
 
@@ -175,3 +176,14 @@ def test_when_too_many_wait_more_are_dropped(actor, monkeypatch):
     monkeypatch.setattr(agent.delivery, "ROOM", 3)
     assert [actor.send(REPORT) for _ in range(5)] == [True] * 3 + [False] * 2
     assert actor.outbox.dropped == 2
+
+
+def test_what_is_dropped_is_told_to_the_learner(learner, actor, monkeypatch):
+    monkeypatch.setattr(agent.delivery, "ROOM", 0)
+    actor.send(REPORT)
+    for _ in range(200):
+        actor.deliver()
+        list(learner.receive(wait_ms=20))
+        if learner.dropped:
+            break
+    assert learner.dropped == {0: 1}

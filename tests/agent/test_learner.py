@@ -19,7 +19,7 @@ class Line(LearnerEnd):
     """A line on which the given messages arrive one by one, and that remembers what was published."""
 
     def __init__(self, *messages: tuple):
-        self.malformed = 0
+        self.malformed, self.dropped = 0, {}
         self.messages = list(messages)
         self.published: list[tuple[Weights, np.ndarray]] = []
 

@@ -113,6 +113,7 @@ def check_curves(folder: Path) -> None:
     events = EventAccumulator(str(folder)).Reload()
     names = set(events.Tags()["scalars"])
     learner = {"critic_loss", "actor_loss", "q_mean", "q_max", "td_error", "saturation", "updates_per_s", "steps_per_s"}
+    learner |= {"dropped_messages", "malformed_messages"}
     assert {f"learner/{name}" for name in (*learner, "actor_grad_norm", "critic_grad_norm")} <= names
     for kind in ("train", "test"):
         assert {f"{kind}/{name}" for name in ("return", "length", "distance_m", "weight_staleness")} <= names

@@ -57,7 +57,7 @@ messages = st.one_of(
         wall_s=floats,
     ),
     st.builds(Weights, numbers, numbers, numbers, numbers, numbers, st.booleans()),
-    st.builds(Heartbeat, numbers),
+    st.builds(Heartbeat, numbers, numbers),
     st.builds(Delivery, numbers, numbers, numbers),
     st.builds(Receipt, numbers, numbers, numbers, numbers),
 )
