@@ -61,7 +61,8 @@ class Outbox:
             delivery = Delivery(life=self.life, number=self._next, first=self._first)
             if not line([*pack(delivery), *self._kept[self._next - self._first]]):
                 return
-            self._heard_at_s = now_s if self._next == self._arrived else self._heard_at_s
+            if self._next == self._arrived:
+                self._heard_at_s = now_s
             self._next += 1
 
     def receive(self, receipt: Receipt, now_s: float) -> None:

@@ -72,11 +72,16 @@ def plot(config: PlotConfig, console: Console) -> Path:
         draw(panel, env, curves)
     for unused in axes[len(panels) :]:
         unused.set_axis_off()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_whole(config.out, buffer.getvalue())
+    write_whole(config.out, png(figure))
     console.print(f"wrote {config.out}")
     return config.out
+
+
+def png(figure: Figure, dpi: int = 120) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
 
 
 def gather(runs: tuple[Path, ...]) -> dict[str, list[Curve]]:
@@ -131,15 +136,15 @@ def curve_of(label: str, seeds: list[list[Evaluation]]) -> Curve:
     return Curve(label, np.array(steps, float), np.array([[mean[step] for step in steps] for mean in means]))
 
 
-def draw(axes: Axes, env: str, curves: list[Curve]) -> None:
-    """Draw every curve: its mean, its seeds, thin, and the interval as a band."""
+def draw(axes: Axes, env: str, curves: list[Curve], bands: bool = True) -> None:
+    """Draw every curve: its mean, its seeds, thin, and the interval as a band, unless bands would hide the curves."""
     for curve, colour in zip(curves, COLOURS * len(curves), strict=False):
         seeds = len(curve.returns)
         label = f"{curve.label} ({seeds} seed{'s' if seeds > 1 else ''})"
         axes.plot(curve.steps, curve.returns.T, color=colour, linewidth=0.6, alpha=0.35)
         axes.plot(curve.steps, curve.mean, color=colour, linewidth=2, label=label)
     axes.set_ylim(axes.get_ylim())  # an interval of two seeds may be wide; the curves set the scale
-    for curve, colour in zip(curves, COLOURS * len(curves), strict=False):
+    for curve, colour in zip(curves if bands else [], COLOURS * len(curves), strict=False):
         low, high = curve.mean - curve.half_width, curve.mean + curve.half_width
         axes.fill_between(curve.steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_title(env)

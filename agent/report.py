@@ -3,7 +3,6 @@
 import base64
 import csv
 import html
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.evaluate import HEADINGS, PAPER, Row, cell, figures
+from agent.plot import png
 from deploy.drive_log import Entry, read_log, summarize
 from perception.files import write_whole
 
@@ -112,9 +112,7 @@ def _figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def _embed(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return _image(buffer.getvalue())
+    return _image(png(figure))
 
 
 def _picture(path: Path) -> str:

@@ -50,8 +50,7 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
 
     Raises SettingsError for settings out of their bounds, TaskError for an environment that cannot be learned,
     SnapshotError where the folder holds another run or, with `resume`, none, FolderInUseError where another process
-    writes to it. Ctrl-C goes on to the episode's end, saves
-    and raises KeyboardInterrupt; a second one at once.
+    writes to it. Ctrl-C goes on to the episode's end, saves and raises KeyboardInterrupt; a second one at once.
     """
     checked(config)
     torch.set_num_threads(1)

@@ -10,7 +10,6 @@ mean of all its evaluations, which is the higher the sooner it learns. At the en
 and docs/ablations.png are written anew from all that has been finished.
 """
 
-import io
 import json
 import math
 import os
@@ -30,7 +29,7 @@ from agent.algorithms.td3 import TD3Config
 from agent.metrics import read_evaluations
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.noise.parameter import ParameterNoiseConfig
-from agent.plot import Curve, curve_of, draw
+from agent.plot import Curve, curve_of, draw, png
 from agent.sync import SyncConfig
 from benchmarks.runs import finish, write_page
 from perception.files import write_whole
@@ -256,12 +255,8 @@ def picture() -> bytes:
     for task, row in zip(TASKS, panels, strict=True):
         for panel, axis in zip(row, AXES.values(), strict=False):
             if found := curves(task, axis):
-                draw(panel, f"{task}: {axis.title}", found)
-                for band in list(panel.collections):  # the intervals of three seeds would hide the curves
-                    band.remove()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return buffer.getvalue()
+                draw(panel, f"{task}: {axis.title}", found, bands=False)  # those of three seeds would hide the curves
+    return png(figure, dpi=90)
 
 
 def curves(task: str, axis: Axis) -> list[Curve]:

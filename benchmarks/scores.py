@@ -10,7 +10,6 @@ finished one not at all. Of a finished run, config.json and evaluations.csv stay
 docs/scores.md, between its marks, and docs/scores.png are written anew from all that has been finished.
 """
 
-import io
 import itertools
 import json
 import os
@@ -30,7 +29,7 @@ from rich.table import Table
 
 from agent.algorithms import ALGORITHMS
 from agent.metrics import Evaluation, read_evaluations
-from agent.plot import COLOURS, curve_of, draw
+from agent.plot import COLOURS, curve_of, draw, png
 from agent.update import Precision
 from benchmarks.runs import finish, write_page
 from benchmarks.tasks import TASKS, Published, settings
@@ -159,9 +158,7 @@ def picture(found: list[Group]) -> bytes:
         draw_task(panel, task, of_task)
     for unused in panels[len(tasks) :]:
         unused.set_axis_off()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return buffer.getvalue()
+    return png(figure, dpi=90)
 
 
 def draw_task(panel: Axes, task: str, found: list[Group]) -> None:
