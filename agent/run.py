@@ -85,13 +85,19 @@ class Run:
 
     def learn(self) -> None:
         """Make the updates that so many steps are worth."""
-        self.replay.anneal(self.steps / self.config.steps)
+        self._anneal(self.steps / self.config.steps)
         while self.updates + self.at_once <= self.config.due(self.steps) and len(self.replay):
             samples = [self.replay.sample(self.settings.batch_size) for _ in range(self.at_once)]
             for sample, scalars in zip(samples, self._update(samples), strict=True):
                 self.replay.reprioritise(sample.rows, scalars["priority"])
                 self.logged |= scalars
             self.updates += self.at_once
+
+    def _anneal(self, progress: float) -> None:
+        self.replay.anneal(progress)
+        if self.config.lr_schedule == "linear":
+            for optimizer in (self.algorithm.actor_optimizer, self.algorithm.critic_optimizer):
+                optimizer.anneal(1 - progress)
 
     @property
     def at_once(self) -> int:

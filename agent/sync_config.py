@@ -46,6 +46,7 @@ class SyncConfig:
     resume: bool = False  # go on from the newest checkpoint in that folder
     episode_steps: Count | None = None  # steps until an episode times out; None = as the environment has it
     start_steps: Whole = 1000  # random ones before anything is learned; Fujimoto 2018, 10,000 for HalfCheetah and Ant
+    lr_schedule: Literal["constant", "linear"] = "constant"  # of Adam's steps; linear falls to 0 by the end
     update_ratio: NotNegative = 1.0  # updates per step, from then on; Fujimoto 2018
     layers: dict[str, Whole] = field(default_factory=dict)  # hidden layer, from 0, that a part of a Dict enters
     action_layer: Whole = 0  # that the action enters in the critic; Lillicrap 2015 has 1

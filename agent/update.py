@@ -62,7 +62,8 @@ class Adam:
 
     def __init__(self, *networks: nn.Module, lr: float, l2: float = 0.0) -> None:
         self.weights: list[Tensor] = [parameter for network in networks for parameter in network.parameters()]
-        self.lr, self.l2 = lr, l2
+        self.full_lr, self.l2 = lr, l2
+        self.lr = torch.tensor(lr)  # a tensor, so that a compiled graph sees it change
         self.means = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
         self.squares = [torch.zeros_like(weight, requires_grad=False) for weight in self.weights]
         self.steps = torch.zeros(())
@@ -70,6 +71,10 @@ class Adam:
         self.decay = torch.ones_like(
             self._betas
         )  # β₁ᵗ, β₂ᵗ: in a graph, powers would be taken anew for every few weights
+
+    def anneal(self, share: float) -> None:
+        """Take steps of that share of the full size from now on."""
+        self.lr.fill_(share * self.full_lr)
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor]) -> None:

@@ -38,6 +38,9 @@ assert not said
 for i in range(13):
     if i == 6:
         compiled.load_state_dict(compiled.state_dict())
+        for algorithm in (plain, compiled):
+            algorithm.actor_optimizer.anneal(0.1)
+            algorithm.critic_optimizer.anneal(0.1)
     samples = [sample() for _ in range(fast.at_once)]
     expected = [plain.update(sample) for sample in samples]
     found = fast.update(samples)

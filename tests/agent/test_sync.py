@@ -266,6 +266,16 @@ def test_priorities_count_fully_by_the_last_step():
     assert run.replay.beta == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("schedule", "half_way", "at_the_end"), [("constant", 1, 1), ("linear", 0.5, 0)])
+def test_step_sizes_follow_their_schedule(schedule, half_way, at_the_end):
+    settings = TD3Config(hidden=(8,), actor_lr=4e-3, critic_lr=2e-3)
+    run = Run(replace(SMALL, lr_schedule=schedule, td3=settings, steps=40), lambda: Strip(4))
+    for share in (half_way, at_the_end):
+        drive(run, 20)
+        assert run.algorithm.actor_optimizer.lr.item() == pytest.approx(4e-3 * share)
+        assert run.algorithm.critic_optimizer.lr.item() == pytest.approx(2e-3 * share)
+
+
 def test_a_seed_for_every_purpose():
     seeds = {seed_for(run, purpose, i) for run in range(5) for purpose in range(6) for i in range(5)}
     assert len(seeds) == 5 * 6 * 5

@@ -41,6 +41,18 @@ def test_the_first_step_is_the_step_size_by_hand():
     assert network.weight.item() == pytest.approx(0.75, abs=1e-6)
 
 
+@pytest.mark.parametrize("in_graph", [False, True], ids=["fused kernel", "equations"])
+def test_annealed_steps_are_that_share_of_the_full_ones(monkeypatch, in_graph):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: in_graph)
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 1.0)
+    adam = Adam(network, lr=0.25)
+    for share in (0.5, 0.2, 0.0):  # of the full size, whatever came before
+        adam.anneal(share)
+        descend(adam, 3.0 * network.weight.sum())
+    assert network.weight.item() == pytest.approx(1 - 0.125 - 0.05, abs=1e-5)
+
+
 def test_kernel_and_equations_continue_each_other(monkeypatch):
     """A run may be compiled at times: both keep the same state."""
     alternating, plain = networks(), networks()
