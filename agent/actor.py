@@ -1,8 +1,10 @@
-"""The driver: drives episodes with the newest weights and ships what it lives through to the learner."""
+"""The driver: drives episodes with the newest weights and ships what its cars live through to the learner."""
 
 import time
-from collections.abc import Callable
-from multiprocessing import parent_process
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,119 +12,180 @@ import torch
 from agent.channel import ActorEnd
 from agent.checkpoint import load_flat_weights
 from agent.experience import Transitions
-from agent.latent import MIRROR_ACTION, LatentState
+from agent.fleet import Fleet, Step
+from agent.latent import MIRROR_ACTION
+from agent.loopback import Loopback
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck
 from deploy.wire import EpisodeReport, Experience, Weights
 
 CHUNK = 32  # transitions in a message
-PATIENCE_MS = 200  # between looks whether the learner still lives
+PATIENCE_MS = 200  # between two heartbeats of a driver that waits
+
+Kind = Literal["train", "test"]
 
 
 class LearnerGone(Exception):
-    """The learner has ended, or said that training is over."""
+    """The learner has said that training is over."""
+
+
+@dataclass
+class Ride:
+    """An episode that a car is in the midst of."""
+
+    kind: Kind
+    episode: int  # training episodes that all cars had driven when it began
+    start_m: float
+    version: int  # of the weights that it began with
+    began: float = field(default_factory=time.monotonic)
+    steps: int = 0
+    reward: float = 0.0
+    chunk: Transitions = field(default_factory=Transitions)
+
+
+@dataclass
+class Car:
+    """One car of the fleet, where it stands between two episodes, and what it saw last."""
+
+    number: int
+    noise: OrnsteinUhlenbeck
+    tests: bool  # after each of its training episodes
+    next: Kind = "train"
+    put_back_m: float = 0.0  # where the next training episode starts
+    sent: int | None = 0  # messages that the learner must have before the next episode; None = it has them
+    version: int = 0  # of the weights when it had them: later ones have learned from them
+    ride: Ride | None = None
+    obs: np.ndarray = field(default_factory=lambda: np.empty(0))
+    mirrored: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 class Driver:
-    """Drives whole episodes in one environment with one actor network.
+    """Drives whole episodes with all cars of a fleet and one actor network; the first car of the first actor tests.
 
     A test starts at the start of the route; a training episode where the car left the lane in the last one and was put
     back, so that all of the route is learned from the first episodes on, as on a real road. Every transition is shipped
-    twice, as lived and mirrored: what is right in a left bend is right in a right bend the other way round.
+    twice, as lived and mirrored: what is right in a left bend is right in a right bend the other way round. Cars train
+    with the newest weights there are, a test is driven to its end with those it began with.
     """
 
-    def __init__(self, env: LatentState, actor: Actor, noise: OrnsteinUhlenbeck, line: ActorEnd) -> None:
-        self.env, self.actor, self.noise, self.line = env, actor, noise, line
+    def __init__(
+        self,
+        fleet: Fleet,
+        actor: Actor,
+        noises: Sequence[OrnsteinUhlenbeck],
+        line: ActorEnd | Loopback,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.fleet, self.actor, self.line, self.beat = fleet, actor, line, beat
+        self.judged = deepcopy(actor)  # drives tests
+        self.cars = [Car(i, noise, tests=i == line.actor == 0) for i, noise in enumerate(noises)]
         self.header = Weights(version=0, updates=0, transitions=0, episodes=0, due=0, stop=False)  # until some arrive
         self.weights = np.zeros(0, np.float32)
-        self.transitions = self.episode = 0  # shipped; that this driver is in, counted over all drivers
-        self.put_back_m = 0.0  # where the next training episode starts
+        self.judged_weights = self.weights
+        self.transitions = 0  # shipped
 
-    def run(self, seed: int) -> None:
-        """Train until the learner says stop, the first actor tests in between. Raises LearnerGone then."""
-        self.env.reset(seed=seed)
-        self.wait_for(lambda header: True)
+    def run(self) -> None:
+        """Drive until the learner says stop. Raises LearnerGone then, and whatever `beat` raises."""
         while True:
-            self.noise.reset(self.header.episodes)
-            self.line.send(self.drive(train=True))
-            self.wait_for(self._caught_up)
-            if self.line.actor == 0:
-                self.line.send(self.drive(train=False), self.weights)
+            for car in self.cars:
+                if car.ride is None and self._caught_up(car):
+                    self.begin(car)
+            driving = [car for car in self.cars if car.ride]
+            if driving:
+                self.drive(driving)
+            self.take_newest(wait_ms=0 if driving else PATIENCE_MS)
+            self.beat()
 
-    def _caught_up(self, header: Weights) -> bool:
-        """True once the learner has had all our experience and made the updates that it is worth."""
-        outbox = self.line.outbox
-        return outbox.under_way == 0 and header.version > outbox.version and header.due == 0
+    def begin(self, car: Car) -> None:
+        """Put a car at the start of its next episode."""
+        start_m = car.put_back_m if car.next == "train" else 0.0
+        car.ride = Ride(car.next, self.header.episodes, start_m, self.header.version)
+        car.noise.reset(self.header.episodes)
+        if car.next == "test":
+            self.judged.load_state_dict(self.actor.state_dict())
+            self.judged_weights = self.weights
+        self.fleet.begin(car.number, start_m)
+        (car.obs,), (car.mirrored,) = self.fleet.see([car.number], [car.number])
 
-    def wait_for(self, condition: Callable[[Weights], bool]) -> None:
-        """Take new weights until their header satisfies the condition."""
-        while not (self._take_newest(PATIENCE_MS) and condition(self.header)):
-            self._insist_on_learner()
+    def drive(self, cars: Sequence[Car]) -> None:
+        """Drive all of these, each in the midst of an episode, for one control period."""
+        actions = self.act(cars)
+        steps = [self.fleet.step(car.number, action) for car, action in zip(cars, actions, strict=True)]
+        training = [car for car in cars if car.ride and car.ride.kind == "train"]
+        seen, mirrored = self.fleet.see([car.number for car in cars], [car.number for car in training])
+        flipped = dict(zip((car.number for car in training), mirrored, strict=True))
+        for car, step, obs in zip(cars, steps, seen, strict=True):
+            self._note(car, step, obs, flipped.get(car.number, obs))
 
-    def _insist_on_learner(self) -> None:
-        """Raise LearnerGone when the process that started this one has ended."""
-        parent = parent_process()
-        if parent is not None and not parent.is_alive():
-            raise LearnerGone
+    def act(self, cars: Sequence[Car]) -> np.ndarray:
+        """μ(s) for every car, plus its noise where it trains; (cars, 2) float32 in [-1, 1]."""
+        obs = torch.from_numpy(np.stack([car.obs for car in cars]))
+        with torch.inference_mode():
+            actions = self.actor(obs).numpy()
+            for i, car in enumerate(cars):
+                assert car.ride
+                if car.ride.kind == "test":
+                    actions[i] = self.judged(obs[i : i + 1])[0].numpy()
+                else:
+                    actions[i] += car.noise()
+        return np.clip(actions, -1, 1)
 
-    def _take_newest(self, wait_ms: int = 0) -> bool:
+    def take_newest(self, wait_ms: int = 0) -> None:
+        """Drive by the newest weights from now on, if there are new ones. Raises LearnerGone at the end of training."""
         newest = self.line.newest_weights(wait_ms)
         if newest is None:
-            return False
+            return
         self.header, self.weights = newest
         if self.header.stop:
             raise LearnerGone
         load_flat_weights(self.actor, torch.from_numpy(self.weights.copy()))
-        return True
 
-    def drive(self, *, train: bool) -> EpisodeReport:
-        """Drive one episode: with noise, the newest weights and experience shipped, or as a test of fixed weights."""
-        began, steps, total, chunk = time.monotonic(), 0, 0.0, Transitions()
-        self.episode, start_m = self.header.episodes, self.put_back_m if train else 0.0
-        obs, info = self.env.reset(options={"distance_m": start_m})
-        mirrored = self.env.mirrored()
-        over = False
-        while not over:
-            action = self.act(obs, train)
-            next_obs, reward, terminated, truncated, info = self.env.step(action)
-            over = terminated or truncated
-            steps, total = steps + 1, total + float(reward)
-            if train:
-                executed, next_mirrored = info["executed"], self.env.mirrored()
-                chunk.add(obs, executed, float(reward), terminated, next_obs)
-                chunk.add(mirrored, executed * MIRROR_ACTION, float(reward), terminated, next_mirrored)
-                chunk = self._ship(chunk, over)
-                mirrored = next_mirrored
-                self._take_newest()
-            else:
-                self.line.deliver()
-            obs = next_obs
-        if train:
-            self.put_back_m = 0.0 if info["finished"] else float(info["distance_m"])
-        return EpisodeReport(
+    def _caught_up(self, car: Car) -> bool:
+        """True once the learner has had all that came of a car's last episode, and made the updates that are due."""
+        if car.sent is not None and self.line.arrived >= car.sent:
+            car.sent, car.version = None, self.line.version
+        return car.sent is None and self.header.version > car.version and self.header.due == 0
+
+    def _note(self, car: Car, step: Step, obs: np.ndarray, mirrored: np.ndarray) -> None:
+        """Count a step that a car has made, ship it, and report the episode if it is over."""
+        ride = car.ride
+        assert ride
+        ride.steps, ride.reward = ride.steps + 1, ride.reward + step.reward
+        over = step.terminated or step.truncated
+        if ride.kind == "train":
+            outcome = step.reward, step.terminated
+            ride.chunk.add(car.obs, step.executed, *outcome, obs)
+            ride.chunk.add(car.mirrored, step.executed * MIRROR_ACTION, *outcome, mirrored)
+            if over or len(ride.chunk) >= CHUNK:
+                self._ship(ride)
+        car.obs, car.mirrored = obs, mirrored
+        if over:
+            self._end(car, ride, step)
+
+    def _ship(self, ride: Ride) -> None:
+        header = Experience(episode=ride.episode, first=self.transitions, actor=self.line.actor)
+        self.line.send(header, *ride.chunk.arrays())
+        self.transitions += len(ride.chunk)
+        ride.chunk = Transitions()
+
+    def _end(self, car: Car, ride: Ride, step: Step) -> None:
+        """Report an episode; a test with the weights that drove it."""
+        distance_m, finished = float(step.info["distance_m"]), bool(step.info["finished"])
+        report = EpisodeReport(
             actor=self.line.actor,
-            episode=self.episode,
-            kind="train" if train else "test",
-            steps=steps,
-            distance_m=float(info["distance_m"]) - start_m,
-            reward=total,
-            disengagement=info["disengagement"],
-            finished=bool(info["finished"]),
-            version=self.header.version,
-            wall_s=time.monotonic() - began,
+            car=car.number,
+            episode=ride.episode,
+            kind=ride.kind,
+            steps=ride.steps,
+            distance_m=distance_m - ride.start_m,
+            reward=ride.reward,
+            disengagement=step.info["disengagement"],
+            finished=finished,
+            version=ride.version if ride.kind == "test" else self.header.version,
+            wall_s=time.monotonic() - ride.began,
         )
-
-    def act(self, obs: np.ndarray, explore: bool) -> np.ndarray:
-        """μ(s), plus noise while exploring; (2,) float32 in [-1, 1]."""
-        with torch.inference_mode():
-            action = self.actor(torch.from_numpy(obs)[None])[0].numpy()
-        return np.clip(action + self.noise(), -1, 1).astype(np.float32) if explore else action
-
-    def _ship(self, chunk: Transitions, over: bool) -> Transitions:
-        if not over and len(chunk) < CHUNK:
-            return chunk
-        self._insist_on_learner()
-        header = Experience(episode=self.episode, first=self.transitions, actor=self.line.actor)
-        self.line.send(header, *chunk.arrays())
-        self.transitions += len(chunk)
-        return Transitions()
+        self.line.send(report, *([self.judged_weights] if ride.kind == "test" else []))
+        car.ride, car.sent = None, self.line.sent
+        if ride.kind == "train":
+            car.put_back_m = 0.0 if finished else distance_m
+        car.next = "test" if car.tests and ride.kind == "train" else "train"

@@ -93,6 +93,21 @@ class ActorEnd:
         self.deliver()
         return kept
 
+    @property
+    def sent(self) -> int:
+        """How many messages there were so far."""
+        return self.outbox.end
+
+    @property
+    def arrived(self) -> int:
+        """How many of them the learner is known to have."""
+        return self.outbox.arrived
+
+    @property
+    def version(self) -> int:
+        """That the newest weights had when the learner said so."""
+        return self.outbox.version
+
     def deliver(self) -> None:
         """Take receipts, send what is to be sent, and now and then a heartbeat; to be called often."""
         now_s = time.monotonic()

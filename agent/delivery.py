@@ -30,19 +30,15 @@ class Outbox:
         self._kept: deque[Frames] = deque()
         self._first = 0  # number of the oldest message kept
         self._next = 0  # of the next to send
-        self._arrived = 0  # all before that have
+        self.arrived = 0  # the learner is known to have all before that
         self._heard_at_s = 0.0  # when a receipt came last, or something was sent after silence
 
     def __len__(self) -> int:
         return len(self._kept)
 
     @property
-    def under_way(self) -> int:
-        """How many messages the learner is not known to have."""
-        return self._end - self._arrived
-
-    @property
-    def _end(self) -> int:
+    def end(self) -> int:
+        """The number that the next message will have."""
         return self._first + len(self._kept)
 
     def put(self, frames: Frames) -> bool:
@@ -56,22 +52,22 @@ class Outbox:
     def send(self, line: Callable[[Frames], bool], now_s: float) -> None:
         """Give `line` what is to be sent, until it takes no more."""
         if self._kept and self._next > self._first and now_s - self._heard_at_s > PATIENCE_S:
-            self._next = min(self._arrived, self._end - 1)  # all has arrived? then the last: is the learner the same?
-        while self._next < self._end:
+            self._next = min(self.arrived, self.end - 1)  # all has arrived? then the last: is the learner the same?
+        while self._next < self.end:
             delivery = Delivery(life=self.life, number=self._next, first=self._first)
             if not line([*pack(delivery), *self._kept[self._next - self._first]]):
                 return
-            if self._next == self._arrived:
+            if self._next == self.arrived:
                 self._heard_at_s = now_s
             self._next += 1
 
     def receive(self, receipt: Receipt, now_s: float) -> None:
         """Let go of what is saved; go back to what has not arrived, if the learner has forgotten it."""
-        if receipt.life != self.life or not self._first <= receipt.before <= self._end:
+        if receipt.life != self.life or not self._first <= receipt.before <= self.end:
             return
-        if receipt.before < self._arrived:
+        if receipt.before < self.arrived:
             self._next = receipt.before
-        self._arrived, self._next = receipt.before, max(self._next, receipt.before)
+        self.arrived, self._next = receipt.before, max(self._next, receipt.before)
         while self._kept and self._first < min(receipt.saved, receipt.before):
             self._kept.popleft()
             self._first += 1

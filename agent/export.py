@@ -1,7 +1,5 @@
 """`lapwing export`: encoder and actor as one ONNX graph from camera image and state vector to action."""
 
-import logging
-import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +19,8 @@ from deploy.policy_spec import PolicySpec
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
 from perception.files import write_whole
+from perception.graph import to_onnx as graph_of
 
-OPSET = 20
 PARITY = 1e-4  # largest difference from torch, in action units
 
 
@@ -89,24 +87,9 @@ def example(spec: PolicySpec | PolicyFacts, batch: int, seed: int = 0) -> tuple[
 
 def to_onnx(policy: CameraPolicy, spec: PolicySpec) -> onnx.ModelProto:
     """Trace the policy for any batch size and attach its spec."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    dynamic = torch.export.Dim
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch.onnx lags behind torch
-        program = torch.onnx.export(
-            policy,
-            example(spec, batch=2),
-            input_names=["image", "state"],
-            output_names=["action"],
-            dynamic_shapes={"image": {0: dynamic("batch", min=1)}, "state": {0: dynamic.AUTO}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # it is None for an exporter of the past
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {METADATA_KEY: msgspec.json.encode(spec).decode()})
-    onnx.checker.check_model(model)
-    return model
+    image, state = example(spec, batch=2)
+    notes = {METADATA_KEY: msgspec.json.encode(spec).decode()}
+    return graph_of(policy, {"image": image, "state": state}, "action", notes)
 
 
 def parity(model: bytes, policy: nn.Module, facts: PolicyFacts, frames: int) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
 from agent.delivery import Inbox
+from agent.loopback import Loopback
 from agent.ratio import Ratio
 from agent.replay import Batch, Replay, Sample
 from agent.snapshot import Snapshot, learner_tensors, restore_learner, save_snapshot
@@ -20,6 +21,7 @@ from deploy.wire import EpisodeReport, Experience, Weights
 
 PUBLISH_EVERY = 20  # updates
 COUNTERS = ("updates", "transitions", "episodes", "version")
+UNSEEN = 1_000_000  # versions more than a learner publishes between two checkpoints
 IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
 
 Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
@@ -54,15 +56,20 @@ class Algorithm(Protocol):
 class Learner:
     """One algorithm fed by any number of actors; `run` returns when the judge of the reports has seen enough."""
 
-    def __init__(self, algorithm: Algorithm, replay: Replay, ratio: Ratio, line: LearnerEnd) -> None:
+    def __init__(self, algorithm: Algorithm, replay: Replay, ratio: Ratio, line: LearnerEnd | Loopback) -> None:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
-        self.updates = self.transitions = self.episodes = self.version = 0
+        self.updates = self.transitions = self.episodes = self.version = self.first_version = 0
         self.began = time.monotonic()
         self._logged: dict[str, Tensor] = {}  # by the latest updates
 
+    @property
+    def seconds(self) -> float:
+        """That the run has taken, also before it was resumed."""
+        return time.monotonic() - self.began
+
     def scalars(self) -> dict[str, float | Tensor]:
         """Points of the learner's curves: from the latest updates, and how fast all goes."""
-        seconds = time.monotonic() - self.began
+        seconds = self.seconds
         rates = {"updates_per_s": self.updates / seconds, "steps_per_s": self.transitions / seconds}
         lost = {"dropped_messages": sum(self.line.dropped.values()), "malformed_messages": self.line.malformed}
         return self._logged | rates | lost
@@ -73,28 +80,37 @@ class Learner:
         over = False
         while not over:
             watch()
-            due = self._due()
-            over = self._listen(judge, wait_ms=0 if due > 0 else IDLE_MS)
-            if due > 0:
-                self._update()
-            else:
+            idle, episodes = self.due <= 0, self.episodes
+            over = self._listen(judge, wait_ms=IDLE_MS if idle else 0)
+            if idle or self.episodes > episodes:  # whose driver waits for weights
                 self.publish()
+            if self.due > 0 and not over:
+                self._update()
+
+    def turn(self, judge: Judge) -> bool:
+        """Take all that has arrived, make all updates that are due, publish; returns what the judge of it says."""
+        over = self._listen(judge, wait_ms=0)
+        while self.due > 0 and not over:
+            self._update()
+        self.publish(stop=over)
+        return over
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write a snapshot, with these facts too, into the folder of snapshots; actors may let go of what it holds."""
         own = {name: getattr(self, name) for name in COUNTERS}
-        own |= {"seconds": time.monotonic() - self.began, "arrived": list(self.line.inbox.before.items())}
+        own |= {"seconds": self.seconds, "arrived": list(self.line.inbox.before.items())}
         tensors, replay = learner_tensors(self.algorithm), self.replay.state()
         save_snapshot(folder, Snapshot(self.updates, tensors, replay, facts | own))
         self.line.inbox.saved()
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from there."""
+        """Go on from there; versions go on beyond what any actor has seen of the learner that was lost."""
         facts = snapshot.facts
         restore_learner(self.algorithm, snapshot.tensors)
         self.replay.restore(snapshot.replay)
         for name in COUNTERS:
             setattr(self, name, facts[name])
+        self.first_version = self.version = self.version + UNSEEN
         self.began = time.monotonic() - facts["seconds"]
         self.line.inbox = Inbox(dict(facts["arrived"]))
 
@@ -102,22 +118,22 @@ class Learner:
         """Tell every actor that training is over."""
         self.publish(stop=True)
 
-    def _due(self) -> int:
+    @property
+    def due(self) -> int:
         """Updates that are worth making now."""
         return self.ratio.due(self.transitions, self.episodes) - self.updates
 
     def _listen(self, judge: Judge, wait_ms: int) -> bool:
         for message, arrays in self.line.receive(wait_ms):
             if isinstance(message, Experience):
-                self.insert(*arrays)
-                self.transitions += len(arrays[0])
+                self.take(*arrays)
                 continue
             self.episodes += message.kind == "train"
             if judge(message, arrays[0] if arrays else None):
                 return True
         return False
 
-    def insert(
+    def take(
         self,
         obs: np.ndarray,
         action: np.ndarray,
@@ -125,7 +141,8 @@ class Learner:
         terminated: np.ndarray,
         next_obs: np.ndarray,
     ) -> None:
-        """Store transitions; the discount is 0 where the episode terminated and γ elsewhere, time-outs included."""
+        """Count and store transitions; the discount is 0 where an episode terminated, and γ elsewhere, also at time-outs."""
+        self.transitions += len(reward)
         discount = np.where(terminated, 0.0, self.algorithm.config.gamma).astype(np.float32)
         columns = (obs, action, reward, discount, next_obs)
         self.replay.add(Batch(*(torch.from_numpy(np.array(column)) for column in columns)))
@@ -133,7 +150,7 @@ class Learner:
     def _update(self) -> None:
         self._logged |= self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
         self.updates += 1
-        if self.updates % PUBLISH_EVERY == 0:
+        if self.updates % PUBLISH_EVERY == 0 or self.due == 0:
             self.publish()
 
     def publish(self, stop: bool = False) -> None:
@@ -144,7 +161,7 @@ class Learner:
             updates=self.updates,
             transitions=self.transitions,
             episodes=self.episodes,
-            due=max(0, self._due() - self.ratio.band),
+            due=max(0, self.due - self.ratio.band),
             stop=stop,
         )
         self.line.publish(header, flat_weights(self.algorithm.policy).numpy())

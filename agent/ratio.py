@@ -9,14 +9,15 @@ from agent.settings import NotNegative, Whole
 class Ratio:
     """Updates that are due after so much experience.
 
-    The learner goes on while updates are due, also while cars drive; after an episode a driver waits until at most
-    `band` are, as the car in Kendall 2018 learned while its driver put it back (250 updates).
+    The learner goes on while updates are due, also while cars drive, so it never has fewer transitions to learn from
+    than this; after an episode a driver waits until at most `band` are due, so there are never many more. Random
+    episodes that a run begins with count as transitions, too.
     """
 
     per_episode: NotNegative = 250.0  # updates for every finished episode; Kendall 2018
-    per_step: NotNegative = 1.0  # updates for every transition on top of that
-    band: Whole = 0  # updates that the learner may be behind when a driver begins another episode
+    per_step: NotNegative | None = None  # updates for every transition on top; None = 1, with --sync 0 as Kendall 2018
+    band: Whole = 5000  # updates that the learner may be behind when a driver begins another episode
 
     def due(self, transitions: int, episodes: int) -> int:
         """Return how many updates all of this experience is worth."""
-        return int(self.per_episode * episodes + self.per_step * transitions)
+        return int(self.per_episode * episodes + (self.per_step or 0.0) * transitions)

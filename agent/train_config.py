@@ -59,7 +59,9 @@ class TrainConfig:
     length_m: Positive = 250.0  # of the route, metres; Kendall 2018
     algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018
     seed: Whole = 0  # of weights, noise and sampling
-    actors: Count = 1  # processes that drive; the first has the full noise, the last 1/32; Barth-Maron 2018
+    sync: bool = False  # drive and learn by turns in one process, as Kendall 2018; depends on the seed alone
+    actors: Count = 1  # processes that drive
+    envs_per_actor: Count = 1  # cars of each; of all the first has the full noise, the last 1/32; Barth-Maron 2018
     resume: bool = False  # go on from the newest checkpoint in that folder
     checkpoint_every: Count = 2000  # updates, and on to the end of a test
     max_episodes: Count = 150  # training episodes before giving up
@@ -79,10 +81,12 @@ class TrainConfig:
 
 
 def resolved(config: TrainConfig, top_m: float) -> TrainConfig:
-    """The config with D4PG's atoms up to the return of a vehicle that makes at most `top_m` metres in a step.
+    """The config with what None means, and D4PG's atoms up to the return of a vehicle that makes `top_m` metres a step.
 
     Raises SettingsError where no atoms would do.
     """
+    if config.ratio.per_step is None:
+        config = replace(config, ratio=replace(config.ratio, per_step=0.0 if config.sync else 1.0))
     d4pg = config.d4pg
     if config.algo != "d4pg":
         return config

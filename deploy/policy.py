@@ -41,7 +41,7 @@ class OnnxPolicy:
         """
         content = _read(path)
         try:
-            session = onnxruntime.InferenceSession(content, _options(), PROVIDERS)
+            session = session_of(content)
         except ONNX_FAILURES as error:
             reason = str(error).splitlines()[0]
             raise PolicyError(f"policy {path} is truncated or not an ONNX file: {reason}") from error
@@ -81,15 +81,18 @@ def _shape(tensor: onnxruntime.NodeArg) -> list[int]:
     return [size if isinstance(size, int) else 1 for size in tensor.shape]
 
 
-def _options() -> onnxruntime.SessionOptions:
-    """One thread that never spins: so small a policy gains nothing by more, and the car needs its cores."""
+def session_of(graph: bytes) -> onnxruntime.InferenceSession:
+    """What runs a graph on one thread that never spins: so small a one gains nothing by more, the car needs its cores.
+
+    Raises one of ONNX_FAILURES for what is no graph.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4  # its errors reach the caller as exceptions
-    return options
+    return onnxruntime.InferenceSession(graph, options, PROVIDERS)
 
 
 def _spec(session: onnxruntime.InferenceSession, path: Path) -> PolicySpec:

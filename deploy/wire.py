@@ -111,6 +111,7 @@ class EpisodeReport(Message, frozen=True):
     """Actor to learner: how an episode ended. Arrays: none, or the (N,) float32 weights that drove it."""
 
     actor: Number
+    car: Number  # of that actor
     episode: Number
     kind: Literal["train", "test"]
     steps: Number

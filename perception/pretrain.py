@@ -15,6 +15,7 @@ from torch import Tensor
 from perception.encoders.vae import VAE, VAEConfig, as_pixels, kl_nats
 from perception.episodes import LABELS, DatasetError, read_episodes
 from perception.files import write_whole
+from perception.graph import encoder_graph
 from perception.probe import ridge_r2
 from perception.progress import progress_bar
 
@@ -26,7 +27,7 @@ SHOWN = 8  # frames in the picture of reconstructions
 @dataclass(frozen=True)
 class PretrainConfig:
     dataset: Path = Path("runs/demo/episodes")  # folder of recorded episodes
-    out: Path = Path("runs/demo/vae")  # folder for vae.safetensors, pretrain.json and reconstructions.png
+    out: Path = Path("runs/demo/vae")  # folder for vae.safetensors, vae.onnx, pretrain.json and reconstructions.png
     vae: VAEConfig = field(default_factory=VAEConfig)
     steps: int = 1500  # gradient steps
     batch: int = 32  # frames a step
@@ -50,7 +51,7 @@ class Report:
 
 
 def pretrain(config: PretrainConfig) -> Report:
-    """Train on a dataset and write `vae.safetensors`, `pretrain.json` and `reconstructions.png` to `config.out`.
+    """Train on a dataset and write `vae.safetensors`, the same as `vae.onnx`, `pretrain.json`, `reconstructions.png`.
 
     Raises DatasetError for a dataset that cannot be read or whose images have another size than `config.vae`'s.
     """
@@ -59,7 +60,9 @@ def pretrain(config: PretrainConfig) -> Report:
     split = max(1, len(images) - math.ceil(len(images) / HELD_OUT))
     vae, seconds = train(images[:split], config)
     report = Report(config, split, seconds, **measure(vae, images, labels, split))
-    vae.save(config.out / "vae.safetensors")
+    weights = config.out / "vae.safetensors"
+    vae.save(weights)
+    write_whole(weights.with_suffix(".onnx"), encoder_graph(weights))
     write_whole(config.out / "reconstructions.png", picture(vae, images[split:]))
     write_whole(config.out / "pretrain.json", msgspec.json.format(msgspec.json.encode(report, enc_hook=str)))
     return report

@@ -1,5 +1,6 @@
 """Worlds small enough to work out by hand, and an encoder that sees only one pixel."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from gymnasium.spaces import Box, Dict
 from torch import nn
 
 from agent.checkpoint import PolicyFacts
+from agent.fleet import Fleet, Step
 
 FACTS = PolicyFacts(
     run="test",
@@ -67,12 +69,27 @@ class Strip(gymnasium.Env):
         terminated, truncated = (over and self.ending == end for end in ("terminated", "truncated"))
         return self._observe(), float(self.steps), terminated, truncated, info
 
-    def mirrored(self) -> np.ndarray:
-        return -self.seen[-1]
-
     def _observe(self) -> np.ndarray:
         self.seen.append(np.array([self.episode, self.steps], np.float32))
         return self.seen[-1]
+
+
+class StripFleet(Fleet):
+    """Cars on strips, which see (episode, step) itself."""
+
+    def __init__(self, *envs: Strip) -> None:
+        self.envs = list(envs)
+
+    def begin(self, car: int, distance_m: float) -> None:
+        self.envs[car].reset(options={"distance_m": distance_m})
+
+    def step(self, car: int, action: np.ndarray) -> Step:
+        _, reward, terminated, truncated, info = self.envs[car].step(action)
+        return Step(info["executed"], reward, terminated, truncated, info)
+
+    def see(self, cars: Sequence[int], mirrored: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        seen = np.stack([self.envs[car].seen[-1] for car in (*cars, *mirrored)])
+        return seen[: len(cars)], -seen[len(cars) :]
 
 
 class Film(gymnasium.Env):

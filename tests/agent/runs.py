@@ -1,5 +1,7 @@
 """Folders as `lapwing train` leaves them, without the training."""
 
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import gymnasium
@@ -8,20 +10,30 @@ import torch
 
 from agent.checkpoint import PolicyFacts, make_actor, save_actor
 from perception.encoders.vae import VAE, VAEConfig
+from perception.graph import encoder_graph
 from tests.agent.fakes import FACTS
 
-EPISODES = """actor,episode,kind,steps,distance_m,reward,disengagement,finished,version,wall_s,updates
-0,0,train,300,12.5,12.5,left lane,False,1,2.0,10
-0,0,test,100,20.0,20.0,left lane,False,2,1.0,500
-0,1,train,600,30.0,30.0,,True,3,4.0,900
+EPISODES = """actor,car,episode,kind,steps,distance_m,reward,disengagement,finished,version,wall_s,updates
+0,0,0,train,300,12.5,12.5,left lane,False,1,2.0,10
+0,0,0,test,100,20.0,20.0,left lane,False,2,1.0,500
+0,0,1,train,600,30.0,30.0,,True,3,4.0,900
 """
 
 
 def write_encoder(path: Path) -> Path:
-    """A VAE of full size that has learned nothing."""
+    """A VAE of full size that has learned nothing; beside it the same as ONNX."""
     torch.manual_seed(0)
     VAE(VAEConfig()).save(path)
+    path.with_suffix(".onnx").write_bytes(_graph(path.read_bytes()))
     return path
+
+
+@lru_cache
+def _graph(weights: bytes) -> bytes:
+    """The same as ONNX; it takes seconds to make."""
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder) / "vae.safetensors").write_bytes(weights)
+        return encoder_graph(path)
 
 
 def write_run(folder: Path, facts: PolicyFacts = FACTS) -> Path:

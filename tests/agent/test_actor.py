@@ -7,6 +7,7 @@ import sys
 from contextlib import closing, suppress
 from itertools import pairwise
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import RawValue
 
 import numpy as np
 import pytest
@@ -15,47 +16,52 @@ import zmq
 
 from agent.actor import CHUNK, Driver, LearnerGone
 from agent.channel import ActorEnd, LearnerEnd, local_addresses
-from agent.checkpoint import flat_weights
-from agent.delivery import Outbox
+from agent.checkpoint import flat_weights, load_flat_weights
+from agent.loopback import Loopback
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
+from agent.supervisor import Link, Orphaned
 from deploy.wire import EpisodeReport, Experience, Weights
-from tests.agent.fakes import Strip
+from tests.agent.fakes import Strip, StripFleet
 
 
-class Line(ActorEnd):
+class Line(Loopback):
     """A line that remembers what was sent, and on which the given weights arrive, one look after the other.
 
-    The learner has whatever was sent at once, and says so by receipts of the version `received_at`.
+    The learner has whatever was sent at once, unless it is `deaf`, and says so by receipts of the version of the
+    weights that it published last, which is at least `published`.
     """
 
-    def __init__(self, *headers: Weights | None, actor: int = 0, received_at: int = 0):
-        self.actor, self.outbox = actor, Outbox()
-        self.outbox.version = received_at
+    def __init__(self, *headers: Weights | None, actor: int = 0, published: int = 0, deaf: bool = False):
+        super().__init__()
+        self.actor, self.published, self.deaf = actor, published, deaf
         self.headers = list(headers)
-        self.sent: list[tuple] = []
+        self.messages: list[tuple] = []
         self.events: list[str] = []
 
     def send(self, message, *arrays: np.ndarray) -> bool:
-        self.sent.append((message, arrays))
+        self.messages.append((message, arrays))
+        self.sent += 1
+        if not self.deaf:
+            self.arrived, self.version = self.sent, self.published
         self.events.append(message.kind if isinstance(message, EpisodeReport) else "experience")
         return True
-
-    def deliver(self) -> None:
-        pass
 
     def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray] | None:
         if wait_ms == 0:
             return None  # while driving
         header = self.headers.pop(0)
         self.events.append("look")
-        return None if header is None else (header, np.full(WEIGHTS, header.version / 100, np.float32))
+        if header is None:
+            return None
+        self.published = max(self.published, header.version)
+        return header, np.full(WEIGHTS, header.version / 100, np.float32)
 
     def experience(self) -> list[tuple]:
-        return [(message, arrays) for message, arrays in self.sent if isinstance(message, Experience)]
+        return [(message, arrays) for message, arrays in self.messages if isinstance(message, Experience)]
 
     def reports(self) -> list[tuple]:
-        return [(message, arrays) for message, arrays in self.sent if isinstance(message, EpisodeReport)]
+        return [(message, arrays) for message, arrays in self.messages if isinstance(message, EpisodeReport)]
 
 
 def make_actor() -> Actor:
@@ -66,9 +72,22 @@ def make_actor() -> Actor:
 WEIGHTS = len(flat_weights(make_actor()))
 
 
-def make(env: Strip, line: Line, sigma: float = 0.4) -> Driver:
-    noise = OrnsteinUhlenbeck(OrnsteinUhlenbeckConfig(sigma=sigma), 2, np.random.default_rng(0))
-    return Driver(env, make_actor(), noise, line)
+def make(env: Strip, line: Line, sigma: float = 0.4, cars: int = 1) -> Driver:
+    """A driver of a car on that strip, or of several on strips like it."""
+    envs = [env, *(Strip(env.length, env.ending) for _ in range(cars - 1))]
+    config = OrnsteinUhlenbeckConfig(sigma=sigma)
+    noises = [OrnsteinUhlenbeck(config, 2, np.random.default_rng(i)) for i in range(cars)]
+    return Driver(StripFleet(*envs), make_actor(), noises, line)
+
+
+def drive(driver: Driver, kind: str) -> EpisodeReport:
+    """Drive the first car for an episode."""
+    car = driver.cars[0]
+    car.next = kind
+    driver.begin(car)
+    while car.ride:
+        driver.drive([car])
+    return driver.line.reports()[-1][0]
 
 
 def header(version: int = 1, *, due: int = 0, episodes: int = 0, stop: bool = False) -> Weights:
@@ -88,7 +107,7 @@ def policy(obs: np.ndarray) -> np.ndarray:
 
 def test_what_is_shipped_is_what_was_executed_not_what_was_asked_for():
     env, line = Strip(70), Line()
-    make(env, line).drive(train=True)
+    drive(make(env, line), "train")
     obs, action, reward, terminated, next_obs = shipped(line)
     assert np.array_equal(action, np.array(env.asked) / 2)
     assert np.array_equal(obs, env.seen[:-1])
@@ -100,7 +119,7 @@ def test_what_is_shipped_is_what_was_executed_not_what_was_asked_for():
 
 def test_every_transition_is_shipped_mirrored_too():
     env, line = Strip(5), Line()
-    make(env, line).drive(train=True)
+    drive(make(env, line), "train")
     obs, action, reward, terminated, next_obs = shipped(line, mirrored=True)
     assert np.array_equal(action, np.array(env.asked) / 2 * [-1, 1])
     assert np.array_equal(obs, -np.array(env.seen[:-1]))
@@ -110,15 +129,15 @@ def test_every_transition_is_shipped_mirrored_too():
 
 def test_a_time_out_is_not_shipped_as_a_termination():
     line = Line()
-    make(Strip(5, ending="truncated"), line).drive(train=True)
+    drive(make(Strip(5, ending="truncated"), line), "train")
     assert shipped(line)[3].tolist() == [False] * 5
 
 
 def test_experience_travels_in_chunks_that_count_up_over_the_episodes():
     line = Line()
     driver = make(Strip(CHUNK + 3), line)  # every step travels twice
-    driver.drive(train=True)
-    driver.drive(train=True)
+    drive(driver, "train")
+    drive(driver, "train")
     assert [len(arrays[0]) for _, arrays in line.experience()] == [CHUNK, CHUNK, 6] * 2
     firsts = [message.first for message, _ in line.experience()]
     assert firsts[:3] == [0, CHUNK, 2 * CHUNK]
@@ -127,7 +146,7 @@ def test_experience_travels_in_chunks_that_count_up_over_the_episodes():
 
 def test_training_adds_the_noise_and_stays_within_bounds():
     env, line = Strip(200), Line()
-    make(env, line, sigma=1.5).drive(train=True)
+    drive(make(env, line, sigma=1.5), "train")
     same_noise = OrnsteinUhlenbeck(OrnsteinUhlenbeckConfig(sigma=1.5), 2, np.random.default_rng(0))
     expected = [np.clip(mu + same_noise(), -1, 1) for mu in policy(np.array(env.seen[:-1]))]
     assert np.array(env.asked) == pytest.approx(np.array(expected), abs=1e-6)
@@ -136,14 +155,14 @@ def test_training_adds_the_noise_and_stays_within_bounds():
 
 def test_a_test_is_free_of_noise_and_ships_nothing():
     env, line = Strip(50), Line()
-    make(env, line, sigma=100.0).drive(train=False)
+    drive(make(env, line, sigma=100.0), "test")
     assert np.array(env.asked) == pytest.approx(policy(np.array(env.seen[:-1])), abs=1e-6)
-    assert line.sent == []
+    assert line.experience() == []
 
 
 @pytest.mark.parametrize(("ending", "disengagement"), [("terminated", "off the strip"), ("truncated", None)])
 def test_the_report_says_how_the_episode_ended(ending, disengagement):
-    report = make(Strip(4, ending), Line()).drive(train=False)
+    report = drive(make(Strip(4, ending), Line()), "test")
     assert (report.kind, report.steps, report.distance_m, report.reward) == ("test", 4, 12.0, 10.0)  # 1 + 2 + 3 + 4
     assert report.disengagement == disengagement
     assert report.finished == (ending == "truncated")
@@ -153,7 +172,7 @@ def test_the_report_says_how_the_episode_ended(ending, disengagement):
 def test_training_goes_on_where_the_car_left_the_lane_and_tests_start_at_the_beginning():
     env = Strip(4)
     driver = make(env, Line())
-    driven_m = [driver.drive(train=train).distance_m for train in (True, False, True, False)]
+    driven_m = [drive(driver, kind).distance_m for kind in ("train", "test", "train", "test")]
     assert env.started_m == [0.0, 0.0, 12.0, 0.0]
     assert driven_m == [12.0] * 4
 
@@ -162,42 +181,29 @@ def test_training_starts_anew_after_the_whole_route():
     env = Strip(4, ending="truncated")  # at the end of the route
     driver = make(env, Line())
     for _ in range(2):
-        assert driver.drive(train=True).finished
+        assert drive(driver, "train").finished
     assert env.started_m == [0.0, 0.0]
 
 
 def test_a_test_waits_until_the_learner_has_made_its_updates():
-    too_early = [header(2), None, header(3, due=1)]  # older than the receipt, none, and with an update to come
-    line = Line(header(1), *too_early, header(4), header(5, stop=True), received_at=2)
+    line = Line(header(1), header(5), None, header(6, due=1), header(7), header(8, stop=True))
+    line.published = 5  # when it has the episode: the weights of version 5 are older, those of 6 lack an update
     with pytest.raises(LearnerGone):
-        make(Strip(4), line).run(seed=0)
-    assert line.events == [
-        "look",
-        "experience",
-        "train",
-        "look",
-        "look",
-        "look",
-        "look",
-        "test",
-        "experience",
-        "train",
-        "look",
-    ]
+        make(Strip(4), line).run()
+    assert line.events == ["look", "experience", "train", "look", "look", "look", "look", "test", "look"]
 
 
 def test_a_test_waits_for_what_has_not_arrived_yet():
-    line = Line(header(1), header(2), header(3, stop=True))
-    line.outbox.put([b"on its way"])
+    line = Line(header(1), header(2), header(3, stop=True), deaf=True)
     with pytest.raises(LearnerGone):
-        make(Strip(4), line).run(seed=0)
+        make(Strip(4), line).run()
     assert [report.kind for report, _ in line.reports()] == ["train"]
 
 
 def test_only_the_first_of_several_actors_tests():
     line = Line(header(1), header(2, episodes=3), header(3, episodes=5), header(4, stop=True), actor=2)
     with pytest.raises(LearnerGone):
-        make(Strip(4), line).run(seed=0)
+        make(Strip(4), line).run()
     assert [(report.kind, report.actor, report.episode) for report, _ in line.reports()] == [
         ("train", 2, 0),
         ("train", 2, 3),
@@ -208,8 +214,8 @@ def test_only_the_first_of_several_actors_tests():
 def test_a_tests_report_carries_the_weights_that_drove():
     line = Line(header(1), header(7, episodes=1), header(8, stop=True))
     with pytest.raises(LearnerGone):
-        make(Strip(4), line).run(seed=0)
-    (_, none), (test, (weights,)), _ = line.reports()
+        make(Strip(4), line).run()
+    (_, none), (test, (weights,)) = line.reports()
     assert none == ()
     assert (test.kind, test.version) == ("test", 7)
     assert weights == pytest.approx(np.full(WEIGHTS, 0.07))
@@ -219,15 +225,48 @@ def test_noise_anneals_from_episode_to_episode():
     line = Line(header(1), header(2, episodes=1), header(3, episodes=2), header(4, stop=True))
     driver = make(Strip(4), line)
     with pytest.raises(LearnerGone):
-        driver.run(seed=0)
-    assert driver.noise.sigma == pytest.approx(0.4 * 2 ** (-2 / 250))
+        driver.run()
+    assert driver.cars[0].noise.sigma == pytest.approx(0.4 * 2 ** (-2 / 250))
 
 
-def test_the_environment_is_seeded_once():
-    env, line = Strip(4), Line(header(1), header(2, stop=True))
+class Endless(Line):
+    """A line whose learner has always just published, also while cars drive; it ends after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray]:
+        self.published += 1
+        stop = self.published == self.looks
+        return header(self.published, stop=stop), np.full(WEIGHTS, self.published / 100, np.float32)
+
+
+def test_cars_of_one_actor_drive_side_by_side_each_with_its_own_noise_and_episodes():
+    long, line = Strip(7), Endless(looks=30)
+    driver = make(long, line, cars=3)
+    driver.fleet.envs[1] = short = Strip(3)
     with pytest.raises(LearnerGone):
-        make(env, line).run(seed=11)
-    assert env.np_random.random() == np.random.default_rng(11).random()
+        driver.run()
+    train = [(report.car, report.steps) for report, _ in line.reports() if report.kind == "train"]
+    assert {(0, 7), (1, 3), (2, 7)} == set(train)
+    assert train.count((1, 3)) > 2 * train.count((0, 7))  # none waits for the longest episode
+    assert {report.car for report, _ in line.reports() if report.kind == "test"} == {0}
+    assert not np.array_equal(long.asked[:3], short.asked[:3])
+
+
+def test_a_test_is_driven_to_its_end_with_the_weights_that_it_began_with():
+    env, line = Strip(5), Endless(looks=12)
+    with pytest.raises(LearnerGone):
+        make(env, line, sigma=0.0).run()
+    (report, (weights,)) = next(item for item in line.reports() if item[0].kind == "test")
+    assert weights == pytest.approx(np.full(WEIGHTS, report.version / 100))
+    actor = make_actor()
+    load_flat_weights(actor, torch.from_numpy(weights))
+    seen, asked = np.array(env.seen[6:11]), np.array(env.asked[5:10])  # after the training episode
+    with torch.no_grad():
+        assert asked == pytest.approx(actor(torch.from_numpy(seen)).numpy(), abs=1e-6)
+    assert len({tuple(action) for action in np.array(env.asked[:5])}) == 5  # while training weights change
 
 
 PARENT = """
@@ -241,7 +280,7 @@ if __name__ == "__main__":
 
 def be_the_learner(folder: str, what: str) -> None:
     """Start an actor process; leave it without weights, or have it drive. Says so, and the actor's pid."""
-    actor = get_context("spawn").Process(target=act_for_ever, args=(folder, what))
+    actor = get_context("spawn").Process(target=act_for_ever, args=(folder, what, RawValue("d", 0.0)))
     actor.start()
     if what == "waiting":
         actor.join()
@@ -252,14 +291,16 @@ def be_the_learner(folder: str, what: str) -> None:
             line.publish(header(), np.zeros(WEIGHTS, np.float32))
 
 
-def act_for_ever(folder: str, what: str) -> None:
+def act_for_ever(folder: str, what: str, beat_at_s: object) -> None:
     """Be an actor process that waits for weights, or that drives an endless episode."""
     env = Strip(10**9)
     env.__dict__.update(asked=Forgetful(), seen=Forgetful())
-    with zmq.Context() as context, closing(ActorEnd(context, local_addresses(folder))) as line, suppress(LearnerGone):
+    with zmq.Context() as context, closing(ActorEnd(context, local_addresses(folder))) as line, suppress(Orphaned):
         if what == "waiting":
             print(what, os.getpid(), flush=True)  # noqa: T201 (the test waits for it)
-        make(env, line).run(seed=0)
+        driver = make(env, line)
+        driver.beat = Link(beat_at_s, pipe=None).beat
+        driver.run()
 
 
 class Forgetful(list):

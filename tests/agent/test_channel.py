@@ -16,6 +16,7 @@ from deploy.wire import Delivery, EpisodeReport, Experience, Hello, Weights, pac
 
 REPORT = EpisodeReport(
     actor=0,
+    car=0,
     episode=3,
     kind="test",
     steps=7,

@@ -90,7 +90,7 @@ def test_everything_is_learned_from_once_and_in_order(mishaps):
         assert network.learned == network.sent[: len(network.learned)]
     network.settle()
     assert network.learned == network.sent
-    assert network.outbox.under_way == 0
+    assert network.outbox.end == network.outbox.arrived
     network.save()
     network.settle()
     assert len(network.outbox) == 0
@@ -111,7 +111,7 @@ def test_nothing_is_let_go_before_it_is_saved():
     network = Network()
     network.put()
     network.settle()
-    assert (network.outbox.under_way, len(network.outbox)) == (0, 1)
+    assert (network.outbox.end - network.outbox.arrived, len(network.outbox)) == (0, 1)
     network.save()
     network.settle()
     assert len(network.outbox) == 0
@@ -191,7 +191,7 @@ def test_a_senseless_receipt_does_no_harm(before, saved):
     outbox.put([b""])
     outbox.send(lambda frames: True, 0.0)
     outbox.receive(Receipt(life=outbox.life, before=before, saved=saved, version=0), 0.0)
-    assert (len(outbox), outbox.under_way) == (1, 1)
+    assert (len(outbox), outbox.end - outbox.arrived) == (1, 1)
 
 
 def test_lives_that_are_long_over_are_forgotten():

@@ -10,8 +10,10 @@ from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
 from agent.learner import Learner
+from agent.loopback import Loopback
 from agent.ratio import Ratio
 from agent.replay import Replay
+from agent.snapshot import load_newest
 from deploy.wire import EpisodeReport, Experience, Weights
 
 
@@ -43,6 +45,7 @@ def experience(ends: str) -> tuple:
 def report(kind: str, weights: np.ndarray | None = None) -> tuple:
     told = EpisodeReport(
         actor=0,
+        car=0,
         episode=0,
         kind=kind,
         steps=1,
@@ -161,3 +164,46 @@ def test_drivers_wait_for_the_updates_that_are_due_beyond_the_band(band, due):
     learner.transitions = 5
     learner.publish()
     assert line.published[-1][0].due == due
+
+
+def test_a_turn_makes_all_updates_of_all_that_came_and_publishes_them():
+    line = Loopback()
+    learner = make(line, Ratio(per_episode=5, per_step=0.5))
+    for message, *arrays in (experience("...."), report("train"), experience("..x"), report("train")):
+        line.send(message, *arrays)
+    assert line.newest_weights() is None
+    assert line.arrived < line.sent
+    assert not learner.turn(until_a_test)
+    assert learner.updates == 2 * 5 + 7 // 2
+    assert line.arrived == line.sent == 4
+    header, weights = line.newest_weights()
+    assert (header.due, header.updates, header.stop) == (0, 13, False)
+    assert np.array_equal(weights, flat_weights(learner.algorithm.policy).numpy())
+
+
+def test_a_turn_that_ends_training_says_so():
+    line = Loopback()
+    learner = make(line, Ratio(per_episode=5))
+    line.send(*report("test"))
+    line.turn = lambda: learner.turn(until_a_test)
+    header, _ = line.newest_weights(wait_ms=1)
+    assert header.stop
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_a_learner_goes_on_where_it_was_saved_but_for_the_versions(algo, tmp_path):
+    line = Loopback()
+    learner = make(line, Ratio(per_episode=1), algo)
+    for message, *arrays in (experience("...."), report("train")):
+        line.send(message, *arrays)
+    learner.turn(until_a_test)
+    learner.save(tmp_path, {})
+    later = make(Loopback(), Ratio(per_episode=1), algo)
+    later.restore(load_newest(tmp_path, warn=pytest.fail))
+    for one in (learner, later):
+        for message, *arrays in (experience("..x"), report("train")):
+            one.line.send(message, *arrays)
+        one.turn(until_a_test)
+    assert (later.updates, later.transitions, later.episodes) == (2, 7, 2)
+    assert np.array_equal(flat_weights(learner.algorithm.policy), flat_weights(later.algorithm.policy))
+    assert later.version > learner.version + 1000  # whatever an actor has seen since the checkpoint

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -22,22 +23,25 @@ from agent.algorithms import ALGORITHMS
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import load_actor
+from agent.lesson import Progress
 from agent.ratio import Ratio
 from agent.settings import SettingsError
 from agent.snapshot import SnapshotError, load_newest
-from agent.train import Progress, train
+from agent.train import train
 from agent.train_config import TrainConfig
 from deploy.wire import EpisodeReport
 from perception.encoders import EncoderError
-from perception.episodes import DatasetError, RecordConfig, record
+from perception.episodes import DatasetError, RecordConfig, read_episodes, record
 from tests.agent.runs import write_encoder
 
-TINY = ("--length-m", "12", "--ratio.per-episode", "3", "--ratio.per-step", "0.05", "--ddpg.hidden", "8")
+TINY = ("--length-m", "12", "--ratio.per-episode", "3", "--ratio.per-step", "0.05", "--ratio.band", "0")
+TINY += ("--ddpg.hidden", "8")
 
 
 def told(kind: str, distance_m: float = 0.0, finished: bool = False) -> EpisodeReport:
     return EpisodeReport(
         actor=0,
+        car=0,
         episode=0,
         kind=kind,
         steps=1,
@@ -132,7 +136,7 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
         length_m=12.0,
         max_episodes=2,
         passes=3,
-        ratio=Ratio(3.0, 0.05),
+        ratio=Ratio(3.0, 0.05, band=0),
     )
     with (console := Console(width=120)).capture() as capture:
         progress = train(config, console)
@@ -141,6 +145,7 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
         "config.json",
         "episodes.csv",
         "tensorboard",
+        "vae.onnx",
         "vae.safetensors",
     ]
     check_curves(out / "tensorboard")
@@ -149,7 +154,7 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
     assert (out / "vae.safetensors").read_bytes() == encoder.read_bytes()
     check_config(json.loads((out / "config.json").read_text()), algo)
     with (out / "episodes.csv").open() as file:
-        check_episodes(list(csv.DictReader(file)))
+        check_episodes(list(csv.DictReader(file)), random_transitions(dataset))
     actor, facts = load_actor(out / "actor.safetensors")
     assert (facts.run, facts.length_m, facts.obs_size, facts.period_s) == ("mine", 12.0, 32 + 6, 0.1)
     assert (facts.algo, facts.hidden, facts.norm, facts.activation) == (algo, (128, 128), "layer", "relu")
@@ -179,15 +184,20 @@ def test_an_actor_of_another_make_drives_and_comes_back(changes, encoder, datase
     assert torch.isfinite(actor(torch.zeros(1, 38))).all()  # one observation, which batch statistics would refuse
 
 
-def check_episodes(rows: list[dict[str, str]]) -> None:
+def random_transitions(dataset: Path) -> int:
+    """Of a dataset, as lived and mirrored."""
+    return 2 * sum(len(episode.rewards) for episode in read_episodes(dataset))
+
+
+def check_episodes(rows: list[dict[str, str]], random: int) -> None:
     assert [(row["kind"], row["episode"]) for row in rows][::2] == [("train", "0"), ("train", "1")]
     assert [row["kind"] for row in rows][1::2] == ["test", "test"]
     for row in rows:
         assert 0 <= float(row["distance_m"]) <= 13
         assert float(row["reward"]) == pytest.approx(float(row["distance_m"]), abs=0.5)  # progress is the reward
     steps = [int(row["steps"]) for row in rows if row["kind"] == "train"]
-    assert int(rows[1]["updates"]) == 3 + int(0.05 * 2 * steps[0])  # the test waited for exactly these
-    assert int(rows[3]["updates"]) == 6 + int(0.05 * 2 * sum(steps))
+    assert int(rows[1]["updates"]) == int(3 + 0.05 * (random + 2 * steps[0]))  # the test waited for exactly these
+    assert int(rows[3]["updates"]) == int(6 + 0.05 * (random + 2 * sum(steps)))
 
 
 @contextmanager
@@ -222,9 +232,9 @@ def until_it_drives(process: subprocess.Popen, out: Path) -> None:
     assert "episode" in process.stdout.readline()
 
 
-def until_the_actor_starts_up(process: subprocess.Popen, out: Path) -> None:
-    """Wait for the file that is opened when the actor process has just been started."""
-    while not (out / "episodes.csv").exists():
+def until_processes_start_up(process: subprocess.Popen, out: Path) -> None:
+    """Wait for the file that is written before any process is started."""
+    while not (out / "vae.onnx").exists():
         assert process.poll() is None, process.stderr.read()
         select.select([], [], [], 0.02)
 
@@ -241,9 +251,9 @@ def to_the_parent(process: subprocess.Popen) -> None:
     ("moment", "interrupt"),
     [
         (until_it_drives, to_the_parent),
-        (until_the_actor_starts_up, to_all),
+        (until_processes_start_up, to_all),
         pytest.param(until_it_drives, to_all, marks=pytest.mark.slow),
-        pytest.param(until_the_actor_starts_up, to_the_parent, marks=pytest.mark.slow),
+        pytest.param(until_processes_start_up, to_the_parent, marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
@@ -281,21 +291,52 @@ def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, 
     assert updates[2 * episodes - 1] == saved.facts["updates"]
 
 
-def actor_of(process: subprocess.Popen) -> int:
-    """The pid of its actor process."""
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """The pids of its learner and its actors, in the order in which they were started."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (actor,) = (pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text())
-    return int(actor)
+    return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def until_it_says(process: subprocess.Popen, text: str) -> None:
+    said = ""
+    while text not in said:
+        said = process.stdout.readline()
+        assert said, process.stderr.read()
 
 
 def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, dataset, tmp_path):
     with training(encoder, dataset, tmp_path / "out") as process:
         until_it_drives(process, tmp_path / "out")
-        os.kill(actor_of(process), signal.SIGKILL)
-        said = ""
-        while "actor 0 died and is started anew" not in said:
-            said = process.stdout.readline()
+        learner, actor = workers_of(process)
+        os.kill(actor, signal.SIGKILL)
+        until_it_says(process, "actor 0 died and is started anew")
         until_it_drives(process, tmp_path / "out")
+        assert workers_of(process)[0] == learner
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["from its checkpoint", "from the beginning"])
+def test_a_learner_that_is_killed_goes_on_and_its_actor_drives_on(saved, encoder, dataset, tmp_path):
+    out = tmp_path / "out"
+    with training(encoder, dataset, out, *(["--checkpoint-every", "1"] if saved else [])) as process:
+        (until_it_has_saved if saved else until_it_drives)(process, out)
+        learner, actor = workers_of(process)
+        os.kill(learner, signal.SIGKILL)
+        until_it_says(process, "the learner died and is started anew")
+        for _ in range(2):
+            until_it_says(process, "episode")
+        assert workers_of(process)[0] == actor
+    with (out / "episodes.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "train"]
+    assert len({row["wall_s"] for row in rows}) == len(rows)  # none counts twice
+    updates = [int(row["updates"]) for row in rows]
+    assert updates == sorted(updates)
+
+
+def test_actors_end_when_the_process_that_started_them_is_killed(encoder, dataset, tmp_path):
+    with training(encoder, dataset, tmp_path / "out") as process:
+        until_it_drives(process, tmp_path / "out")
+        process.kill()
+        process.communicate(timeout=30)  # until every process that holds the pipes has ended
 
 
 def test_several_actors_drive_and_the_first_tests(encoder, dataset, tmp_path):
@@ -319,18 +360,40 @@ def test_there_must_be_something_to_resume(encoder, dataset, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_that_cannot_be_written_does_not_end_training(encoder, dataset, tmp_path, monkeypatch):
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_at_a_checkpoint_does_not_end_training(encoder, dataset, tmp_path):
+    """A limit on the size of the learner's files stands in for the disk: the replay is the one that does not fit."""
+    with training(encoder, dataset, tmp_path / "out", "--checkpoint-every", "1") as process:
+        until_it_has_saved(process, tmp_path / "out")
+        replay = max(path.stat().st_size for path in (tmp_path / "out").glob("checkpoints/*/replay-*.npy"))
+        resource.prlimit(workers_of(process)[0], resource.RLIMIT_FSIZE, (replay - 1, replay - 1))
+        until_it_says(process, "no checkpoint was written")
+        until_it_drives(process, tmp_path / "out")
+    load_newest(tmp_path / "out" / "checkpoints", warn=pytest.fail)
 
-    monkeypatch.setattr("agent.learner.save_snapshot", full)
-    config = TrainConfig(
-        encoder=encoder, episodes=dataset, out=tmp_path, length_m=6.0, max_episodes=2, ratio=Ratio(1.0, 0.0)
+
+def test_by_turns_a_run_depends_on_its_seed_alone(encoder, dataset, tmp_path):
+    config = TrainConfig(encoder=encoder, episodes=dataset, length_m=12.0, max_episodes=3, sync=True)
+    rows = []
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        train(replace(config, out=tmp_path / name, seed=seed, envs_per_actor=2, ratio=Ratio(5.0)), Console(quiet=True))
+        with (tmp_path / name / "episodes.csv").open() as file:
+            rows.append([{**row, "wall_s": "", "seconds": ""} for row in csv.DictReader(file)])
+    one, same, other = rows
+    assert one == same
+    assert one != other
+    weights = [(tmp_path / name / "actor.safetensors").read_bytes() for name in ("one", "same", "other")]
+    assert torch.equal(
+        *(load_actor(tmp_path / name / "actor.safetensors")[0].body[0].weight for name in ("one", "same"))
     )
-    with (console := Console(width=120)).capture() as capture:
-        progress = train(replace(config, checkpoint_every=1), console)
-    assert len(progress.tests) == 2
-    assert "no checkpoint was written" in capture.get()
+    assert weights[0] != weights[2]
+
+
+def test_by_turns_there_are_as_many_updates_after_each_episode_as_the_paper_has(encoder, dataset, tmp_path):
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path, length_m=12.0, max_episodes=2, sync=True)
+    train(config, Console(quiet=True))
+    with (tmp_path / "episodes.csv").open() as file:
+        rows = [(row["kind"], int(row["updates"])) for row in csv.DictReader(file)]
+    assert rows == [("train", 0), ("test", 250), ("train", 250), ("test", 500)]
 
 
 def test_tests_short_of_the_whole_route_are_counted_until_one_drives_it():
@@ -350,7 +413,7 @@ def test_the_networks_start_anew_when_tests_stay_fruitless(encoder, dataset, tmp
         length_m=12.0,
         max_episodes=3,
         restart_after=2,
-        ratio=Ratio(1.0, 0.0),
+        ratio=Ratio(1.0, 0.0, band=0),
     )
     with (console := Console(width=120)).capture() as capture:
         progress = train(config, console)

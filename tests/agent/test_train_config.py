@@ -6,6 +6,7 @@ import pytest
 
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.algorithms.d4pg import D4PGConfig
+from agent.ratio import Ratio
 from agent.settings import SettingsError
 from agent.train_config import TrainConfig, resolved
 
@@ -34,7 +35,13 @@ def test_the_atoms_hold_every_return_of_the_lane():
     forever_m = sum(0.278 * 0.95**k for k in range(1000))
     assert forever_m == pytest.approx(5.56, abs=0.01)
     assert config.d4pg.v_min < 0 < forever_m < config.d4pg.v_max
-    assert resolved(config, 0.278) == config
+    assert resolved(config, 0.278).d4pg == config.d4pg
+
+
+@pytest.mark.parametrize(("sync", "per_step"), [(False, 1.0), (True, 0.0)])
+def test_only_by_turns_there_are_no_more_updates_than_the_paper_has(sync, per_step):
+    assert resolved(TrainConfig(sync=sync), 0.278).ratio == Ratio(250.0, per_step)
+    assert resolved(TrainConfig(sync=sync, ratio=Ratio(1.0, 0.5)), 0.278).ratio == Ratio(1.0, 0.5)
 
 
 def test_atoms_are_widened_for_a_faster_car_and_a_longer_view():

@@ -46,6 +46,7 @@ messages = st.one_of(
     st.builds(
         EpisodeReport,
         actor=numbers,
+        car=numbers,
         episode=numbers,
         kind=st.sampled_from(["train", "test"]),
         steps=numbers,

@@ -64,6 +64,7 @@ def test_the_report_is_written(trained: tuple[Path, Report]) -> None:
     assert sorted(path.name for path in out.iterdir()) == [
         "pretrain.json",
         "reconstructions.png",
+        "vae.onnx",
         "vae.safetensors",
     ]
 

@@ -1,0 +1,149 @@
+"""What a run does with the episodes that end: counts them, notes them, keeps the best policy, saves itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import msgspec
+import numpy as np
+import torch
+
+from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
+from agent.learner import Algorithm, Learner
+from agent.metrics import Curves, Table
+from agent.snapshot import CHECKPOINTS, Snapshot
+from agent.train_config import TrainConfig
+from deploy.wire import EpisodeReport
+
+
+class Face(NamedTuple):
+    """Where a run shows itself."""
+
+    say: Callable[[str], None]  # prints a line, which stays
+    show: Callable[[str], None]  # says what goes on now
+
+
+@dataclass
+class Progress:
+    """What training has come to, and when it may stop."""
+
+    passes_wanted: int
+    max_episodes: int
+    passes: int = 0
+    fruitless: int = 0  # tests since the last that drove the whole route, or since the networks started anew
+    best_m: float = -1.0
+    train: list[EpisodeReport] = field(default_factory=list)
+    tests: list[EpisodeReport] = field(default_factory=list)
+
+    def add(self, report: EpisodeReport) -> bool:
+        """Count an episode; return True when it is a test that no earlier one outdid."""
+        if report.kind == "train":
+            self.train.append(report)
+            return False
+        self.tests.append(report)
+        self.passes = self.passes + 1 if report.finished else 0
+        self.fruitless = 0 if report.finished else self.fruitless + 1
+        best = report.distance_m >= self.best_m or report.finished
+        self.best_m = max(self.best_m, report.distance_m)
+        return best
+
+    @property
+    def solved(self) -> bool:
+        """True once enough tests in a row drove the whole route."""
+        return self.passes >= self.passes_wanted
+
+    @property
+    def over(self) -> bool:
+        """True when training ends, solved or not."""
+        return self.solved or len(self.tests) >= self.max_episodes
+
+    def goes_on(self, config: TrainConfig) -> "Progress":
+        """The same for a run that is resumed, maybe for more."""
+        return replace(self, passes_wanted=config.passes, max_episodes=config.max_episodes)
+
+
+class Lesson:
+    """The judge of a learner's episodes; writes episodes.csv, actor.safetensors, tensorboard/ and checkpoints/."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        facts: PolicyFacts,
+        learner: Learner,
+        progress: Progress,
+        new_algorithm: Callable[[], Algorithm],
+        face: Face,
+    ) -> None:
+        self.config, self.facts, self.learner, self.progress = config, facts, learner, progress
+        self.new_algorithm, self.face = new_algorithm, face
+        self._best = make_actor(facts)
+        self._saved_at = learner.updates
+        names = [*EpisodeReport.__struct_fields__, "updates", "seconds"]
+        self._table = Table(config.out / "episodes.csv", names, "updates", learner.updates)
+        self._curves = Curves(config.out / "tensorboard", learner.updates)
+
+    def __enter__(self) -> Self:
+        self._curves.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._curves.__exit__(kind, error, at)
+        self._table.close()
+
+    def judge(self, report: EpisodeReport, weights: np.ndarray | None) -> bool:
+        """Take note of an episode, with the weights that drove it if it was a test; True when training is over."""
+        learner, progress = self.learner, self.progress
+        if progress.add(report) and weights is not None:
+            load_flat_weights(self._best, torch.from_numpy(weights.copy()))
+            save_actor(self.config.out / "actor.safetensors", self._best, self.facts)
+        self._table.write([*msgspec.structs.astuple(report), learner.updates, round(learner.seconds, 2)])
+        self._log(report)
+        self._tell(report)
+        if progress.fruitless == self.config.restart_after:
+            self.face.say("no whole route for long: the networks start anew, the replay stays")
+            learner.algorithm, progress.fruitless = self.new_algorithm(), 0
+        if report.kind == "test" and learner.updates - self._saved_at >= self.config.checkpoint_every:
+            self._save()
+        return progress.over
+
+    def _save(self) -> None:
+        """Write a checkpoint; where that fails training goes on, with a warning."""
+        self._saved_at = self.learner.updates
+        try:
+            self.learner.save(self.config.out / CHECKPOINTS, {"progress": msgspec.to_builtins(self.progress)})
+        except OSError as error:
+            self.face.say(f"[bold red]no checkpoint was written ({error}); training goes on[/]")
+
+    def _log(self, report: EpisodeReport) -> None:
+        """Add an episode to the curves, and where the learner stands; staleness is in versions of the weights."""
+        learner = self.learner
+        staleness = learner.version - max(report.version, learner.first_version)
+        episode = {"return": report.reward, "length": report.steps, "distance_m": report.distance_m}
+        self._curves.add(report.kind, episode | {"weight_staleness": staleness}, learner.updates)
+        self._curves.add("learner", learner.scalars(), learner.updates)
+
+    def _tell(self, report: EpisodeReport) -> None:
+        """Say what each test has come to, with the training before it, and what the learner is doing now."""
+        learner, trained = self.learner, self.progress.train
+        self.face.show(
+            f"episode {len(trained)}: {learner.updates} updates ({learner.updates / learner.seconds:.0f}/s), "
+            f"{learner.transitions} transitions"
+        )
+        if report.kind == "train":
+            return
+        before = [f"{train.distance_m:5.1f}" for train in trained[-20:] if (train.actor, train.car) == (0, 0)]
+        result = "whole route" if report.finished else report.disengagement or "out of time"
+        self.face.say(
+            f"episode {len(trained):3d}  trained {before[-1] if before else '    –'} m  "
+            f"test {report.distance_m:5.1f} m at {report.distance_m / report.steps * 36:4.1f} km/h  "
+            f"[{'green' if report.finished else 'yellow'}]{result}[/]  "
+            f"{learner.updates} updates  {learner.seconds:.0f} s"
+        )
+
+
+def begin(config: TrainConfig, snapshot: Snapshot | None) -> Progress:
+    """What a run has come to when it begins, or goes on from a snapshot."""
+    if snapshot is None:
+        return Progress(config.passes, config.max_episodes)
+    return msgspec.convert(snapshot.facts["progress"], Progress).goes_on(config)
