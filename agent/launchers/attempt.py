@@ -19,7 +19,7 @@ LOG, ENDED = "train.log", "ended.json"  # files in a trial's folder
 
 
 class LaunchError(RuntimeError):
-    """There is no such cluster, or nothing to reach it with."""
+    """There is no such cluster, or nothing to reach it with; or what an attempt left cannot be read."""
 
     exit_code = 2
 
@@ -86,9 +86,14 @@ class Attempt:
 
 
 def read_ended(folder: Path) -> Ended | None:
-    """How the latest attempt ended; None when there was none, or nobody saw its end."""
+    """How the latest attempt ended; None when there was none, or nobody saw its end. Raises LaunchError for junk."""
     file = folder / ENDED
-    return msgspec.json.decode(file.read_bytes(), type=Ended) if file.exists() else None
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Ended) if file.exists() else None
+    except msgspec.DecodeError as error:
+        raise LaunchError(
+            f"{file}: damaged ({error}); expected what `lapwing sweep` writes, or no such file"
+        ) from error
 
 
 def _empty(folder: Path) -> None:

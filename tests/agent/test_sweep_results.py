@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.launchers.attempt import ENDED, LOG, Ended
+from agent.launchers.attempt import ENDED, LOG, Ended, LaunchError
 from agent.metrics import read_evaluations
 from agent.sweep_results import _panels, failure, finished, plots, results, write_table
 from agent.trials import Trial, trials
@@ -64,6 +64,13 @@ def test_driving_is_finished_too_when_it_gave_up_after_all_its_tests(tmp_path, e
 def test_what_broke_before_its_first_episode_is_not_finished(tmp_path):
     end(tmp_path, 1)
     assert not finished(driven(tmp_path, 1), tmp_path)
+
+
+def test_a_damaged_note_of_the_end_is_named(tmp_path):
+    (tmp_path / ENDED).write_text("{")
+    with pytest.raises(LaunchError, match=ENDED) as caught:
+        finished(driven(tmp_path, 1), tmp_path)
+    assert caught.value.exit_code == 2
 
 
 def test_the_last_line_says_why_a_run_failed(tmp_path):
