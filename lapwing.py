@@ -4,7 +4,11 @@ import contextlib
 import io
 import sys
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.sync_config import SyncConfig
+    from agent.train_config import TrainConfig
 
 # ruff: noqa: T201 (a command line prints, and loads nothing that it does not use)
 
@@ -36,15 +40,28 @@ def train(arguments: list[str]) -> int:
     """Learn to drive a route; with --encoder none, learn any Gymnasium environment in one process."""
     from rich.console import Console
 
-    for i, pair in enumerate(pairwise(arguments)):
-        if pair == ("--encoder", "none"):
-            from agent.sync import SyncConfig, train_sync
+    from agent.sync_config import SyncConfig
 
-            train_sync(_parse(SyncConfig, "train", arguments[:i] + arguments[i + 2 :]), Console())
-            return 0
-    from agent.train import TrainConfig, train
+    config = train_config(arguments)
+    if isinstance(config, SyncConfig):
+        from agent.sync import train_sync
 
-    return 0 if train(_parse(TrainConfig, "train", arguments), Console()).solved else 1
+        train_sync(config, Console())
+        return 0
+    from agent.train import train
+
+    return 0 if train(config, Console()).solved else 1
+
+
+def sweep(arguments: list[str]) -> int:
+    """Train with each seed and each combination of settings; after -- come options of lapwing train."""
+    from rich.console import Console
+
+    from agent.sweep import SweepConfig, sweep
+
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    config = _parse(SweepConfig, "sweep", arguments[:end])
+    return 0 if sweep(config, arguments[end + 1 :], train_config, Console()) else 1
 
 
 def plot(arguments: list[str]) -> None:
@@ -108,7 +125,7 @@ def demo(arguments: list[str]) -> int:
 
 COMMANDS = {
     command.__name__: command
-    for command in (play, record, pretrain, train, plot, evaluate, export, serve, drive, report, demo)
+    for command in (play, record, pretrain, train, sweep, plot, evaluate, export, serve, drive, report, demo)
 }
 
 
@@ -141,6 +158,18 @@ def _complain(message: str) -> int:
     """Say in one line what is wrong with the input."""
     print("lapwing: " + " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def train_config(arguments: list[str]) -> "SyncConfig | TrainConfig":
+    """Turn the options of `lapwing train` into the config of either kind of training."""
+    for i, pair in enumerate(pairwise(arguments)):
+        if pair == ("--encoder", "none"):
+            from agent.sync_config import SyncConfig
+
+            return _parse(SyncConfig, "train", arguments[:i] + arguments[i + 2 :])
+    from agent.train_config import TrainConfig
+
+    return _parse(TrainConfig, "train", arguments)
 
 
 def _parse(config: type, command: str, arguments: list[str]) -> Any:

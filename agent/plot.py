@@ -65,16 +65,20 @@ class Curve:
 
 def plot(config: PlotConfig, console: Console) -> Path:
     """Write a PNG with one panel per environment. Raises PlotError naming a folder that cannot be drawn."""
-    panels = gather(config.runs)
-    figure = Figure(figsize=(7 * min(len(panels), 3), 4.5 * -(-len(panels) // 3)), layout="constrained")
-    axes = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), squeeze=False).ravel()
-    for panel, (env, curves) in zip(axes, panels.items(), strict=False):
-        draw(panel, env, curves)
-    for unused in axes[len(panels) :]:
-        unused.set_axis_off()
-    write_whole(config.out, png(figure))
+    write_whole(config.out, png(picture(gather(config.runs))))
     console.print(f"wrote {config.out}")
     return config.out
+
+
+def picture(panels: dict[str, list[Curve]]) -> Figure:
+    """The figure with a panel of curves under each title, three in a row."""
+    figure = Figure(figsize=(7 * min(len(panels), 3), 4.5 * -(-len(panels) // 3)), layout="constrained")
+    axes = figure.subplots(-(-len(panels) // 3), min(len(panels), 3), squeeze=False).ravel()
+    for panel, (title, curves) in zip(axes, panels.items(), strict=False):
+        draw(panel, title, curves)
+    for unused in axes[len(panels) :]:
+        unused.set_axis_off()
+    return figure
 
 
 def png(figure: Figure, dpi: int = 120) -> bytes:
@@ -112,14 +116,15 @@ def _read(run: Path) -> tuple[dict[str, Any], list[Evaluation]]:
         raise PlotError(f"{run}: not a run that can be drawn ({error})") from error
     if not evaluations:
         raise PlotError(f"{run}: no evaluation yet")
-    return _flat({name: value for name, value in config.items() if name not in NOT_COMPARED}), evaluations
+    return flat({name: value for name, value in config.items() if name not in NOT_COMPARED}), evaluations
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The config with dots in the names of what is nested."""
+    found: dict[str, Any] = {}
     for name, value in config.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
 
 
 def _label(group: dict[str, Any], groups: list[dict[str, Any]]) -> str:

@@ -22,7 +22,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-CHECKPOINTS = "checkpoints"  # folder in a run's folder
+from agent.snapshot_folder import CHECKPOINTS as CHECKPOINTS
+from agent.snapshot_folder import snapshots as snapshots
+
 KEPT = 2  # snapshots
 LEARNER, RUN, SUMS = "learner.safetensors", "run.json", "SHA256SUMS"
 
@@ -43,12 +45,15 @@ class Snapshot(NamedTuple):
 
 
 def insist_on_same(written: Path, config: bytes, free: set[str]) -> None:
-    """Raise SnapshotError when the config.json that was written is another's than this, but for what is free."""
+    """Raise SnapshotError when the config.json that was written is another's than this, but for what is free.
+
+    It names the first setting that differs, in the config's order.
+    """
     if not written.exists():
         raise SnapshotError(f"{written}: no such run to resume; expected what `lapwing train` writes")
     before, now = json.loads(written.read_bytes()), json.loads(config)
-    for name in now.keys() - free:
-        if before.get(name) != now[name]:
+    for name in now:
+        if name not in free and before.get(name) != now[name]:
             raise SnapshotError(f"{written}: {name} was {before.get(name)}, now it is {now[name]}; expected the same")
 
 
@@ -78,11 +83,6 @@ def save_snapshot(folder: Path, snapshot: Snapshot) -> None:
         shutil.rmtree(part, ignore_errors=True)
     for old in snapshots(folder)[KEPT:]:
         shutil.rmtree(old)
-
-
-def snapshots(folder: Path) -> list[Path]:
-    """All snapshots in the folder, the newest first, sound or not."""
-    return sorted((path for path in folder.glob("step-*") if path.suffix != ".part"), reverse=True)
 
 
 def load_newest(folder: Path, warn: Callable[[str], None]) -> Snapshot:

@@ -18,6 +18,8 @@ install_import_hook(["agent", "perception"], "tests.typecheck.check")  # shapes,
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background inherits that Ctrl-C is ignored
 
+os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray writes a key into the home folder
+
 settings.register_profile("lapwing", deadline=None)  # a noisy machine is no failure
 settings.load_profile("lapwing")
 
@@ -25,14 +27,14 @@ settings.load_profile("lapwing")
 @pytest.fixture(autouse=True)
 def _nothing_leaks() -> Iterator[None]:
     """Fail a test that leaves a ZeroMQ socket open or a child process behind."""
-    before = _children()
+    before = children()
     with pytest.MonkeyPatch.context() as patch:
         opened = _watch_sockets(patch)
         yield
     sockets = [socket for socket in opened if not socket.closed]
     for socket in sockets:
         socket.close(linger=0)
-    processes = _children() - before
+    processes = children() - before
     for pid in processes:
         os.kill(pid, signal.SIGKILL)
     assert not sockets, "the test left ZeroMQ sockets open"
@@ -52,7 +54,7 @@ def _watch_sockets(patch: pytest.MonkeyPatch) -> WeakSet[zmq.Socket]:
     return opened
 
 
-def _children() -> set[int]:
+def children() -> set[int]:
     """Ids of our child processes, without multiprocessing's own helper, which stays (Linux)."""
     lists = Path("/proc/self/task").glob("*/children")
     pids = {int(pid) for children in lists for pid in children.read_text().split()}

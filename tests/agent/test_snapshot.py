@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import agent.snapshot
-from agent.snapshot import Snapshot, SnapshotError, load_newest, save_snapshot, snapshots
+from agent.snapshot import Snapshot, SnapshotError, insist_on_same, load_newest, save_snapshot, snapshots
 
 
 def make(step: int) -> Snapshot:
@@ -130,3 +130,15 @@ def test_the_files_are_what_common_tools_read(tmp_path):
     assert json.loads((folder / "run.json").read_text())["episodes"] == 7
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, capture_output=True)
     assert checked.returncode == 0
+
+
+def test_of_settings_that_differ_the_first_is_named_in_the_configs_order(tmp_path):
+    names = [f"{letter}{number}" for number in (2, 0, 1) for letter in "zkamq"]
+    written = tmp_path / "config.json"
+    written.write_text(json.dumps(dict.fromkeys(sorted(names), 1)))
+    now = json.dumps(dict.fromkeys(names, 2)).encode()
+    with pytest.raises(SnapshotError, match="z2 was 1, now it is 2"):
+        insist_on_same(written, now, set())
+    with pytest.raises(SnapshotError, match="k2 was 1, now it is 2"):
+        insist_on_same(written, now, {"z2"})
+    insist_on_same(written, now, set(names))
