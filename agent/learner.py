@@ -141,7 +141,7 @@ class Learner:
         terminated: np.ndarray,
         next_obs: np.ndarray,
     ) -> None:
-        """Count and store transitions; the discount is 0 where an episode terminated, γ elsewhere, time-outs included."""
+        """Count and store transitions; the discount is 0 where an episode terminated, else γ, time-outs included."""
         self.transitions += len(reward)
         discount = np.where(terminated, 0.0, self.algorithm.config.gamma).astype(np.float32)
         columns = (obs, action, reward, discount, next_obs)
