@@ -450,6 +450,8 @@ def line_to_actor(context, addresses):
     def answer(frames: list[bytes]) -> int:
         before, number = actor.malformed, next(numbers)
         assert actor.send(REPORT)
+        while not learner.poll(10):
+            actor.deliver()  # the line may not stand yet
         sender, *_ = learner.recv_multipart()
         learner.send_multipart([sender, *frames])
         receipt = Receipt(life=actor.outbox.life, before=number, saved=number, version=1)
