@@ -123,9 +123,18 @@ def demo(arguments: list[str]) -> int:
     return 0 if demo(_parse(DemoConfig, "demo", arguments), Console()) else 1
 
 
+def keys(arguments: list[str]) -> None:
+    """Write keys, by which machines know each other and encrypt."""
+    from rich.console import Console
+
+    from deploy.keys import KeysConfig, write_keys
+
+    write_keys(_parse(KeysConfig, "keys", arguments), Console())
+
+
 COMMANDS = {
     command.__name__: command
-    for command in (play, record, pretrain, train, sweep, plot, evaluate, export, serve, drive, report, demo)
+    for command in (play, record, pretrain, train, sweep, plot, evaluate, export, serve, drive, report, demo, keys)
 }
 
 

@@ -1,18 +1,20 @@
 """The two ends of the line between actors and the learner: experience goes up, receipts and weights come down.
 
 Neither end waits for the other. What an actor sends is delivered once (`delivery.py`); of weights the newest count.
+Between machines both ends have keys (`deploy/keys.py`), so that each speaks only with whom it knows. What is no message
+of ours, or does not fit, is counted as malformed and dropped, whoever sent it.
 """
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 import zmq
 
 from agent.delivery import Frames, Inbox, Outbox
-from deploy.sockets import bind, connect, drain
+from deploy.keys import ClientKeys, ServerKeys
+from deploy.sockets import AddressError, bind, connect, drain
 from deploy.wire import Delivery, EpisodeReport, Experience, Heartbeat, Receipt, Weights, WireError, pack, unpack
 
 BEAT_S = 0.5  # between two heartbeats of an actor
@@ -33,16 +35,28 @@ def local_addresses(folder: str) -> Addresses:
 
 
 class LearnerEnd:
-    """Receives from every actor, publishes to all; what is no message of ours is counted and dropped."""
+    """Receives from every actor, publishes to all; with keys, only the actors that they name are let in.
 
-    def __init__(self, context: zmq.Context, addresses: Addresses) -> None:
+    Raises AddressError.
+    """
+
+    def __init__(self, context: zmq.Context, addresses: Addresses, keys: ServerKeys | None = None) -> None:
         self.malformed = 0
         self.inbox = Inbox()
         self._version = 0
         self.heard_at_s: dict[int, float] = {}  # by actor, on the monotonic clock
         self.dropped: dict[int, int] = {}  # messages, by actor
-        self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE)
-        self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
+        self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE, keys)
+        try:
+            self._weights = bind(context, zmq.PUB, addresses.weights, queue=1, keys=keys)
+        except AddressError:
+            self._experience.close()
+            raise
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens: of tcp://HOST:0, the port that was free."""
+        return Addresses(*(socket.getsockopt_string(zmq.LAST_ENDPOINT) for socket in (self._experience, self._weights)))
 
     def receive(self, wait_ms: int = 0) -> Iterator[tuple[Experience | EpisodeReport, list[np.ndarray]]]:
         """Yield what has arrived for the first time, waiting at most `wait_ms`; then send receipts for all of it."""
@@ -78,13 +92,29 @@ class LearnerEnd:
 
 
 class ActorEnd:
-    """Sends experience and reports, takes the newest weights."""
+    """Sends experience and reports, takes the newest weights; with keys, from the learner that they name.
 
-    def __init__(self, context: zmq.Context, addresses: Addresses, actor: int = 0) -> None:
+    size: N of the weights that it takes, None for any. Raises AddressError.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context,
+        addresses: Addresses,
+        actor: int = 0,
+        keys: ClientKeys | None = None,
+        size: int | None = None,
+    ) -> None:
         self.actor, self.outbox = actor, Outbox()
+        self.malformed = 0
+        self._size = size
         self._beat_at_s = 0.0
-        self._experience = connect(context, zmq.DEALER, addresses.experience, QUEUE)
-        self._weights = connect(context, zmq.SUB, addresses.weights, queue=4)
+        self._experience = connect(context, zmq.DEALER, addresses.experience, QUEUE, keys)
+        try:
+            self._weights = connect(context, zmq.SUB, addresses.weights, queue=4, keys=keys)
+        except AddressError:
+            self._experience.close()
+            raise
         self._weights.subscribe(b"")
 
     def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> bool:
@@ -112,8 +142,10 @@ class ActorEnd:
         """Take receipts, send what is to be sent, and now and then a heartbeat; to be called often."""
         now_s = time.monotonic()
         for frames in drain(self._experience):
-            with suppress(WireError):  # it is for the learner to count what strangers send
+            try:
                 self.outbox.receive(unpack(frames, Receipt)[0], now_s)
+            except WireError:
+                self.malformed += 1
         self.outbox.send(self._put_on_line, now_s)
         if now_s - self._beat_at_s > BEAT_S and self._put_on_line(pack(Heartbeat(self.actor, self.outbox.dropped))):
             self._beat_at_s = now_s
@@ -126,16 +158,28 @@ class ActorEnd:
         return True
 
     def newest_weights(self, wait_ms: int = 0) -> tuple[Weights, np.ndarray] | None:
-        """Return the newest published weights since the last call, or None when there are none."""
+        """Return the newest good weights since the last call, (N,) finite float32, or None when there are none."""
         self.deliver()
         self._weights.poll(wait_ms)
         newest = None
         for frames in drain(self._weights):
-            newest = frames
-        if newest is None:
-            return None
-        header, (weights,) = unpack(newest, Weights)
-        return header, weights
+            try:
+                newest = self._read(frames)
+            except WireError:
+                self.malformed += 1
+        return newest
+
+    def _read(self, frames: Frames) -> tuple[Weights, np.ndarray]:
+        """Raise WireError if these are no weights, or none that an actor could drive by."""
+        header, arrays = unpack(frames, Weights)
+        match arrays:
+            case [weights] if self._fit(weights):
+                return header, weights
+        raise WireError("array", f"expected {self._size or 'some'} finite float32 weights")
+
+    def _fit(self, weights: np.ndarray) -> bool:
+        expected = (self._size or weights.size,)
+        return weights.dtype == np.float32 and weights.shape == expected and bool(np.isfinite(weights).all())
 
     def close(self) -> None:
         """Close both sockets."""

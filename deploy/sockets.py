@@ -1,4 +1,7 @@
-"""ZeroMQ sockets with the options a control loop needs; libzmq's defaults wait, queue and linger too long."""
+"""ZeroMQ sockets with the options a control loop needs; libzmq's defaults wait, queue and linger too long.
+
+Between machines they have keys (`keys.py`): what they say is encrypted, and who has no key that is allowed is refused.
+"""
 
 import errno
 from collections.abc import Iterator
@@ -7,12 +10,15 @@ from urllib.parse import urlsplit
 
 import zmq
 
+from deploy.gate import gate_of
+from deploy.keys import ClientKeys, ServerKeys
 from deploy.wire import MAX_ARRAY_BYTES
 
 OPTIONS = {
     zmq.LINGER: 100,  # ms that closing waits for a last message to leave (default: for ever)
     zmq.IMMEDIATE: 1,  # queue only for peers that are there (default: also for dead ones)
     zmq.RECONNECT_IVL: 20,  # ms between attempts to find a restarted peer (default 100)
+    zmq.CONNECT_TIMEOUT: 1000,  # ms until TCP tries a machine that was off anew (default: its own, soon a minute)
     zmq.HANDSHAKE_IVL: 1000,  # ms until a peer that says nothing is dropped (default 30 s)
     zmq.HEARTBEAT_IVL: 500,  # ms (default off)
     zmq.HEARTBEAT_TIMEOUT: 2000,  # ms of silence until a peer counts as dead; a loaded machine needs some
@@ -27,14 +33,20 @@ class AddressError(Exception):
     exit_code = 2
 
 
-def bind(context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4) -> zmq.Socket:
-    """A socket that listens on tcp://127.0.0.1:port (port 0: any free one) or ipc:///path.
+def bind(
+    context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4, keys: ServerKeys | None = None
+) -> zmq.Socket:
+    """A socket that listens on tcp://host:port (port 0: any free one) or ipc:///path.
 
-    queue: messages that wait for each peer before more are dropped or block. Raises AddressError.
+    queue: messages that wait for each peer before more are dropped or block. keys: only the clients that they name are
+    let in; without them only tcp://127.0.0.1:port and ipc are allowed. Raises AddressError.
     """
     _check(address, lowest_port=0)
-    _refuse_beyond_loopback(address)
+    if keys is None:
+        _refuse_beyond_loopback(address)
     socket = _socket(context, kind, queue)
+    if keys is not None:
+        gate_of(context).admit(socket, keys)
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
@@ -43,13 +55,20 @@ def bind(context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 
     return socket
 
 
-def connect(context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4) -> zmq.Socket:
+def connect(
+    context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4, keys: ClientKeys | None = None
+) -> zmq.Socket:
     """A socket that finds its peer at `address`, now or later, and again when it was restarted.
 
-    queue: as for `bind`. Raises AddressError for an address that can never be reached.
+    queue: as for `bind`. keys: it speaks with that server alone, and must be allowed there; a server that has refused
+    it is not asked again. Raises AddressError for an address that can never be reached.
     """
     _check(address, lowest_port=1)
     socket = _socket(context, kind, queue)
+    if keys is not None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
@@ -90,7 +109,7 @@ def _check(address: str, lowest_port: int) -> None:
 def _refuse_beyond_loopback(address: str) -> None:
     url = urlsplit(address)
     if url.scheme == "tcp" and not _is_loopback(url.hostname or ""):
-        raise AddressError(f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed")
+        raise AddressError(f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed without keys")
 
 
 def _is_loopback(host: str) -> bool:

@@ -23,7 +23,7 @@ MAX_ARRAY_BYTES = 32 * 1024 * 1024  # a camera frame is 12 KB, the weights of a 
 Dtype = Literal["|u1", "<f4", "<i8", "|b1"]
 Length = Annotated[int, Meta(ge=0, le=MAX_ARRAY_BYTES)]
 Shape = Annotated[tuple[Length, ...], Meta(max_length=8)]
-Number = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # and the next one can still be written; msgpack ends at 2⁶⁴
 Array = NDArray[Any]
 
 

@@ -37,6 +37,7 @@ UNITS = {  # of each command, some options and what --help says of them
     "drive": {"--deadline-s": "s from", "--watchdog-s": "s without", "--length-m": "m, length"},
     "report": {"--run": "folder"},
     "demo": {"--seed": "road", "--out": "folder"},
+    "keys": {"--clients": "machines"},
 }
 
 
@@ -100,6 +101,7 @@ def test_help_lists_every_command_with_one_line(capsys):
         "drive",
         "report",
         "demo",
+        "keys",
     ]
 
 
@@ -299,6 +301,23 @@ def test_nobody_serves(complaint, tmp_path):
     arguments = ("--server", f"ipc://{tmp_path}/nobody", "--hello-s", "0.1", "--out", tmp_path / "drive")
     assert "lapwing serve" in complaint("drive", *arguments)
     assert not (tmp_path / "drive").exists()
+
+
+# -- keys
+
+
+def test_keys_are_written_where_the_command_says(tmp_path, capsys):
+    assert main(["keys", str(tmp_path / "keys"), "--clients", "car", "robot"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^(\S+): for the machine", said, re.MULTILINE) == [
+        str(tmp_path / "keys" / folder) for folder in ("server", "clients/car", "clients/robot")
+    ]
+
+
+@pytest.mark.parametrize("name", ["../car", "", "a/b", ".", "a b"])
+def test_a_client_that_cannot_be_a_folder(complaint, tmp_path, name):
+    assert repr(name) in complaint("keys", tmp_path / "keys", "--clients", name)
+    assert not (tmp_path / "keys").exists()
 
 
 # -- policy and vehicle

@@ -1,9 +1,21 @@
-"""Sockets carry the options of a control loop and refuse addresses in plain words."""
+"""Sockets carry the options of a control loop, refuse addresses in plain words, and strangers if they have keys."""
+
+import socket as tcp
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
+from deploy.gate import gate_of
+from deploy.keys import ClientKeys, ServerKeys
 from deploy.sockets import AddressError, bind, connect, drain
+from tests.keys import GOOD, SERVER, STRANGERS, pair
+
+OVER = [zmq.Event.HANDSHAKE_SUCCEEDED, zmq.Event.HANDSHAKE_FAILED_NO_DETAIL, zmq.Event.HANDSHAKE_FAILED_PROTOCOL]
+OVER += [zmq.Event.HANDSHAKE_FAILED_AUTH]
 
 
 @pytest.fixture
@@ -20,6 +32,7 @@ def test_no_option_that_would_hang_or_overfill_is_left_at_its_default(context):
         assert 0 <= socket.getsockopt(zmq.LINGER) <= 500
         assert socket.getsockopt(zmq.IMMEDIATE) == 1
         assert 0 < socket.getsockopt(zmq.RECONNECT_IVL) < 100
+        assert 0 < socket.getsockopt(zmq.CONNECT_TIMEOUT) <= 1000
         assert 0 < socket.getsockopt(zmq.HEARTBEAT_IVL) < socket.getsockopt(zmq.HEARTBEAT_TIMEOUT)
 
 
@@ -30,9 +43,40 @@ def test_a_port_in_use_is_named(context):
             bind(context, zmq.ROUTER, address)
 
 
+@contextmanager
+def monitored(socket: zmq.Socket) -> Iterator[zmq.Socket]:
+    """Where libzmq tells what becomes of the socket's connections."""
+    monitor = socket.get_monitor_socket()
+    try:
+        yield monitor
+    finally:
+        socket.disable_monitor()
+        monitor.close()
+
+
+def wait_for(monitor: zmq.Socket, *events: zmq.Event) -> zmq.Event:
+    """The first of these events that happens."""
+    while (happened := recv_monitor_message(monitor)["event"]) not in events:
+        pass
+    return happened
+
+
+def endpoint(socket: zmq.Socket) -> str:
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def exchange(server: zmq.Socket, client: zmq.Socket, message: bytes) -> None:
+    """One message up and one down, and nothing else beside."""
+    client.send(message)
+    sender, arrived = server.recv_multipart()
+    assert arrived == message
+    server.send_multipart([sender, message[::-1]])
+    assert client.recv() == message[::-1]
+
+
 @pytest.mark.parametrize("host", ["*", "0.0.0.0", "192.168.1.7", "eth0", "[::]", "example.org"])
-def test_only_loopback_is_bound(context, host):
-    with pytest.raises(AddressError, match=r"only tcp://127.0.0.1:PORT is allowed"):
+def test_without_keys_only_loopback_is_bound(context, host):
+    with pytest.raises(AddressError, match=r"only tcp://127.0.0.1:PORT is allowed without keys"):
         bind(context, zmq.ROUTER, f"tcp://{host}:0")
 
 
@@ -75,3 +119,141 @@ def test_draining_takes_all_that_has_arrived_and_does_not_wait_for_more(context,
             received += drain(pull)
         assert [frames[0] for frames in received] == [b"1", b"2", b"3"]
         assert list(drain(pull)) == []
+
+
+# -- keys
+
+
+@pytest.mark.parametrize("host", ["*", "0.0.0.0"])
+def test_with_keys_more_than_loopback_is_bound(context, host):
+    with bind(context, zmq.ROUTER, f"tcp://{host}:0", keys=SERVER) as socket:
+        port = endpoint(socket).rpartition(":")[2]
+        with connect(context, zmq.DEALER, f"tcp://127.0.0.1:{port}", keys=GOOD) as client:
+            exchange(socket, client, b"hello")
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_a_stranger_is_refused_and_a_client_that_is_allowed_served_before_and_after(context, stranger):
+    with (
+        bind(context, zmq.ROUTER, "tcp://127.0.0.1:0", keys=SERVER) as server,
+        monitored(server) as monitor,
+        connect(context, zmq.DEALER, endpoint(server), keys=GOOD) as client,
+    ):
+        assert wait_for(monitor, *OVER) == zmq.Event.HANDSHAKE_SUCCEEDED
+        exchange(server, client, b"before")
+        with connect(context, zmq.DEALER, endpoint(server), keys=STRANGERS[stranger]) as other:
+            assert wait_for(monitor, *OVER) != zmq.Event.HANDSHAKE_SUCCEEDED
+            with pytest.raises(zmq.Again):
+                other.send(b"let me in", zmq.NOBLOCK)
+            exchange(server, client, b"after")
+            assert other.poll(0) == 0
+
+
+def test_a_server_without_keys_does_not_get_what_is_meant_for_one_that_has_them(context):
+    with (
+        bind(context, zmq.ROUTER, "tcp://127.0.0.1:0") as impostor,
+        monitored(impostor) as monitor,
+        connect(context, zmq.DEALER, endpoint(impostor), keys=GOOD) as client,
+    ):
+        assert wait_for(monitor, *OVER) != zmq.Event.HANDSHAKE_SUCCEEDED
+        with pytest.raises(zmq.Again):
+            client.send(b"secret", zmq.NOBLOCK)
+
+
+def test_two_servers_of_one_process_let_in_their_own_clients_only(context):
+    other = ServerKeys(pair(), frozenset([(friend := pair()).public]))
+    with (
+        bind(context, zmq.ROUTER, "tcp://127.0.0.1:0", keys=SERVER) as first,
+        bind(context, zmq.ROUTER, "tcp://127.0.0.1:0", keys=other) as second,
+        monitored(second) as monitor,
+        connect(context, zmq.DEALER, endpoint(first), keys=GOOD) as client,
+    ):
+        exchange(first, client, b"hello")
+        with connect(context, zmq.DEALER, endpoint(second), keys=ClientKeys(GOOD.own, other.own.public)):
+            assert wait_for(monitor, *OVER) == zmq.Event.HANDSHAKE_FAILED_AUTH
+        with connect(context, zmq.DEALER, endpoint(second), keys=ClientKeys(friend, other.own.public)) as client:
+            exchange(second, client, b"hello")
+
+
+def test_nobody_comes_in_when_there_is_no_gate(context):
+    """libzmq's default would be that everybody does who knows the server's public key."""
+    with zmq.Context() as elsewhere, context.socket(zmq.ROUTER) as server:
+        gate_of(elsewhere).admit(server, SERVER)
+        server.bind("tcp://127.0.0.1:0")
+        with monitored(server) as monitor, connect(context, zmq.DEALER, endpoint(server), keys=GOOD):
+            assert wait_for(monitor, *OVER) != zmq.Event.HANDSHAKE_SUCCEEDED
+
+
+def test_the_gate_ends_with_its_context():
+    before = set(threading.enumerate())
+    with zmq.Context() as context:
+        for _ in range(3):
+            bind(context, zmq.ROUTER, "tcp://127.0.0.1:0", keys=SERVER).close()
+        (gate,) = set(threading.enumerate()) - before
+    gate.join(30)
+    assert not gate.is_alive()
+
+
+# -- a machine that vanishes
+
+
+class Cable:
+    """Carries bytes between a client and a server until it is unplugged; nobody is told, unlike when a process ends."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = tcp.create_server(("127.0.0.1", 0))
+        self._ends: list[tcp.socket] = []
+        self._unplugged = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:  # closed
+                return
+            server, unplugged = tcp.create_connection(("127.0.0.1", self._to)), self._unplugged
+            self._ends += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                self._threads.append(threading.Thread(target=self._carry, args=(source, sink, unplugged)))
+                self._threads[-1].start()
+
+    def _carry(self, source: tcp.socket, sink: tcp.socket, unplugged: threading.Event) -> None:
+        try:
+            while data := source.recv(65536):
+                if not unplugged.is_set():
+                    sink.sendall(data)
+        except OSError:  # the other end is closed
+            return
+
+    def unplug(self) -> None:
+        """Nothing comes through any more, except on connections made from now on."""
+        self._unplugged.set()
+        self._unplugged = threading.Event()
+
+    def close(self) -> None:
+        for socket in (self._listener, *self._ends):
+            with suppress(OSError):
+                socket.shutdown(tcp.SHUT_RDWR)
+            socket.close()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("keys", [(None, None), (SERVER, GOOD)], ids=["without keys", "with keys"])
+def test_a_machine_that_vanishes_is_noticed_and_found_again(context, keys):
+    with (
+        bind(context, zmq.ROUTER, "tcp://127.0.0.1:0", keys=keys[0]) as server,
+        monitored(server) as seen_by_server,
+        closing(Cable(int(endpoint(server).rpartition(":")[2]))) as cable,
+        connect(context, zmq.DEALER, cable.address, keys=keys[1]) as client,
+        monitored(client) as seen_by_client,
+    ):
+        exchange(server, client, b"before")
+        cable.unplug()
+        wait_for(seen_by_server, zmq.Event.DISCONNECTED)
+        wait_for(seen_by_client, zmq.Event.DISCONNECTED)
+        exchange(server, client, b"after")
