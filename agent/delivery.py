@@ -3,8 +3,8 @@
 An actor numbers its messages one after the other. The learner takes only the next one and answers with a receipt: what
 has arrived, and what a checkpoint of it holds. The actor lets go of what is saved. What has not arrived for too long is
 sent again from there (go-back-N), and so is what a learner that was restarted from its checkpoint has forgotten. So
-neither a broken connection nor a killed learner loses or doubles anything. Both sides here are pure: who sends and what
-time it is are told to them.
+neither a broken connection nor a killed learner loses or doubles anything, as long as there is room for what is not
+saved yet. Both sides here are pure: who sends and what time it is are told to them.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from deploy.wire import Delivery, Receipt, pack
 
 Frames = Sequence[bytes | memoryview]
 
-ROOM = 1024  # messages that an actor keeps, some 30,000 transitions; more are dropped
+ROOM = 1024  # messages that an actor keeps, some 30,000 transitions
 PATIENCE_S = 1.0  # without a receipt until something is sent again
 LIVES = 1024  # of actors that a learner remembers
 
@@ -42,7 +42,13 @@ class Outbox:
         return self._first + len(self._kept)
 
     def put(self, frames: Frames) -> bool:
-        """Keep a message, to be sent; False when there is no room and it is dropped."""
+        """Keep a message, to be sent; False when there is no room and it is dropped.
+
+        The oldest that has arrived makes room: then a learner that is lost before its next checkpoint loses that, too.
+        """
+        if len(self._kept) == ROOM and self._first < self.arrived:
+            self._kept.popleft()
+            self._first += 1
         if len(self._kept) == ROOM:
             self.dropped += 1
             return False
@@ -85,9 +91,9 @@ class Inbox:
     def take(self, delivery: Delivery) -> bool:
         """True if this is the next message of that life, which then counts as arrived.
 
-        A life that is not known begins with the oldest message that the actor still has.
+        It is never older than the oldest that the actor still has; a life that is not known begins with that.
         """
-        expected = self.before.get(delivery.life, delivery.first)
+        expected = max(self.before.get(delivery.life, 0), delivery.first)
         self.doubled += delivery.number < expected
         self.early += delivery.number > expected
         taken = delivery.number == expected

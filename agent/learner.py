@@ -24,6 +24,13 @@ COUNTERS = ("updates", "transitions", "episodes", "version")
 UNSEEN = 1_000_000  # versions more than a learner publishes between two checkpoints
 IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
 
+
+class DivergedError(RuntimeError):
+    """The weights are no numbers any more."""
+
+    exit_code = 2
+
+
 Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
 
 
@@ -60,6 +67,7 @@ class Learner:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
         self.updates = self.transitions = self.episodes = self.version = self.first_version = 0
         self.began = time.monotonic()
+        self._weights = len(flat_weights(algorithm.policy))
         self._logged: dict[str, Tensor] = {}  # by the latest updates
 
     @property
@@ -125,6 +133,9 @@ class Learner:
 
     def _listen(self, judge: Judge, wait_ms: int) -> bool:
         for message, arrays in self.line.receive(wait_ms):
+            if not self._fit(message, arrays):
+                self.line.malformed += 1
+                continue
             if isinstance(message, Experience):
                 self.take(*arrays)
                 continue
@@ -132,6 +143,19 @@ class Learner:
             if judge(message, arrays[0] if arrays else None):
                 return True
         return False
+
+    def _fit(self, message: Experience | EpisodeReport, arrays: list[np.ndarray]) -> bool:
+        """True if these are transitions of our environment, or an episode with weights of our actor or none."""
+        if isinstance(message, EpisodeReport):
+            numbers = message.distance_m, message.reward, message.wall_s
+            found, expected = [(array.dtype.str, array.shape) for array in arrays], ("<f4", (self._weights,))
+            return found in ([], [expected]) and bool(np.isfinite(numbers).all())
+        obs, action = self.replay.obs_size, self.replay.action_size
+        n = arrays[2].shape[:1] if len(arrays) == 5 else ()
+        expected = [("<f4", (*n, obs)), ("<f4", (*n, action)), ("<f4", n), ("|b1", n), ("<f4", (*n, obs))]
+        return [(array.dtype.str, array.shape) for array in arrays] == expected and bool(
+            all(np.isfinite(array).all() for array in arrays)
+        )
 
     def take(
         self,
@@ -154,7 +178,13 @@ class Learner:
             self.publish()
 
     def publish(self, stop: bool = False) -> None:
-        """Send the newest weights to all actors, with what they have grown from."""
+        """Send the newest weights to all actors, with what they have grown from.
+
+        Raises DivergedError rather than send what nobody could drive by.
+        """
+        weights = flat_weights(self.algorithm.policy).numpy()
+        if not np.isfinite(weights).all():
+            raise DivergedError(f"the actor's weights are not finite after {self.updates} updates; try a lower lr")
         self.version += 1
         header = Weights(
             version=self.version,
@@ -164,4 +194,4 @@ class Learner:
             due=max(0, self.due - self.ratio.band),
             stop=stop,
         )
-        self.line.publish(header, flat_weights(self.algorithm.policy).numpy())
+        self.line.publish(header, weights)

@@ -33,7 +33,7 @@ class Replay:
     """
 
     def __init__(self, capacity: int, obs_size: int, action_size: int, generator: torch.Generator) -> None:
-        self.capacity, self.generator = capacity, generator
+        self.capacity, self.obs_size, self.action_size, self.generator = capacity, obs_size, action_size, generator
         self.inserted = self.forgotten = 0  # transitions so far, and how many of them at least are gone
         self._widths = [obs_size, action_size, 1, 1, obs_size]
         rows = np.zeros((capacity, sum(self._widths)), np.float32)  # numpy asks for huge pages: a gather a fifth faster

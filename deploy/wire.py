@@ -24,6 +24,7 @@ Dtype = Literal["|u1", "<f4", "<i8", "|b1"]
 Length = Annotated[int, Meta(ge=0, le=MAX_ARRAY_BYTES)]
 Shape = Annotated[tuple[Length, ...], Meta(max_length=8)]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # and the next one can still be written; msgpack ends at 2⁶⁴
+ActorNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Array = NDArray[Any]
 
 
@@ -78,7 +79,7 @@ class Refusal(Message, frozen=True):
 class Heartbeat(Message, frozen=True):
     """Actor to learner, twice a second: still here, whatever it is doing."""
 
-    actor: Number
+    actor: ActorNumber
     dropped: Number  # messages for which it had no room, so far
 
 
@@ -104,13 +105,13 @@ class Experience(Message, frozen=True):
 
     episode: Number
     first: Number  # step counter of the first transition
-    actor: Number
+    actor: ActorNumber
 
 
 class EpisodeReport(Message, frozen=True):
     """Actor to learner: how an episode ended. Arrays: none, or the (N,) float32 weights that drove it."""
 
-    actor: Number
+    actor: ActorNumber
     car: Number  # of that actor
     episode: Number
     kind: Literal["train", "test"]

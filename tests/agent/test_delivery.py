@@ -154,6 +154,42 @@ def test_what_has_no_room_is_dropped_and_counted_and_the_rest_arrives(monkeypatc
     assert network.learned == network.sent
 
 
+def test_what_has_arrived_makes_room_and_only_a_restart_before_the_checkpoint_can_lose_it(monkeypatch):
+    monkeypatch.setattr(agent.delivery, "ROOM", 3)
+    network = Network()
+    for _ in range(10):
+        network.put()
+        network.settle()
+    assert (network.outbox.dropped, len(network.outbox)) == (0, 3)
+    assert network.learned == network.sent
+    network.restart_learner()  # from before the first message
+    network.settle()
+    assert network.learned == [b"7", b"8", b"9"]
+    network.put()
+    network.settle()
+    assert network.learned == [b"7", b"8", b"9", b"10"]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(MISHAPS), max_size=80))
+def test_with_little_room_nothing_is_learned_twice_and_all_goes_on(mishaps):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent.delivery, "ROOM", 2)
+        network = Network()
+        for mishap in mishaps:
+            if mishap == "put" and not network.outbox.put([str(len(network.sent)).encode()]):
+                continue  # dropped, and counted
+            if mishap == "put":
+                network.sent.append(str(len(network.sent)).encode())
+            else:
+                getattr(network, mishap)()
+            numbers = [int(message) for message in network.learned]
+            assert numbers == sorted(set(numbers))
+        network.settle()
+        assert network.outbox.end == network.outbox.arrived
+        assert network.learned[-2:] == network.sent[-2:]
+
+
 def test_a_learner_that_forgot_everything_goes_on_with_what_the_actor_still_has():
     network = Network()
     for _ in range(3):

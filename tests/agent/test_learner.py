@@ -2,6 +2,7 @@
 
 from pkgutil import resolve_name
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
-from agent.learner import Learner
+from agent.learner import DivergedError, Learner
 from agent.loopback import Loopback
 from agent.ratio import Ratio
 from agent.replay import Replay
@@ -57,6 +58,10 @@ def report(kind: str, weights: np.ndarray | None = None) -> tuple:
         wall_s=0.0,
     )
     return (told,) if weights is None else (told, weights)
+
+
+def flat_size(algorithm) -> int:
+    return len(flat_weights(algorithm.policy))
 
 
 def make(line: Line, ratio: Ratio, algo: str = "ddpg") -> Learner:
@@ -130,13 +135,16 @@ def test_what_is_published_is_what_it_has_learned(algo):
 
 
 def test_the_judge_is_given_the_weights_that_drove():
-    drove, judged = np.arange(3, dtype=np.float32), []
+    line, judged = Line(), []
+    learner = make(line, Ratio(0, 0))
+    drove = np.arange(flat_size(learner.algorithm), dtype=np.float32)
+    line.messages = [report("train"), report("test", drove)]
 
     def judge(told: EpisodeReport, weights: np.ndarray | None) -> bool:
         judged.append((told.kind, weights))
         return told.kind == "test"
 
-    make(Line(report("train"), report("test", drove)), Ratio(0, 0)).run(judge)
+    learner.run(judge)
     (first, none), (second, weights) = judged
     assert (first, none, second) == ("train", None, "test")
     assert np.array_equal(weights, drove)
@@ -207,3 +215,45 @@ def test_a_learner_goes_on_where_it_was_saved_but_for_the_versions(algo, tmp_pat
     assert (later.updates, later.transitions, later.episodes) == (2, 7, 2)
     assert np.array_equal(flat_weights(learner.algorithm.policy), flat_weights(later.algorithm.policy))
     assert later.version > learner.version + 1000  # whatever an actor has seen since the checkpoint
+
+
+def damaged(index: int, array: np.ndarray) -> tuple:
+    """An experience of two transitions, one of whose arrays is another one."""
+    message, *arrays = experience("..")
+    arrays[index] = array
+    return message, *arrays
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        damaged(0, np.zeros((2, 3), np.float32)),
+        damaged(1, np.zeros((3, 1), np.float32)),
+        damaged(2, np.zeros(2, np.int64)),
+        damaged(2, np.zeros((), np.float32)),
+        damaged(3, np.zeros(2, np.float32)),
+        damaged(4, np.full((2, 2), np.nan, np.float32)),
+        experience("..")[:-1],
+        experience("..")[:1],
+        report("test", np.zeros(3, np.float32)),
+        (msgspec.structs.replace(report("train")[0], distance_m=float("nan")),),
+    ],
+    ids=["obs", "length", "dtype", "number", "flag", "not finite", "too few", "none", "weights", "report"],
+)
+def test_what_does_not_fit_is_counted_and_dropped(message):
+    line = Line(message, experience(".."), report("test"))
+    learner = make(line, Ratio(0, 0))
+    learner.run(until_a_test)
+    assert line.malformed == 1
+    assert (learner.transitions, learner.episodes, len(learner.replay)) == (2, 0, 2)
+
+
+def test_weights_that_are_no_numbers_are_never_published():
+    line = Line()
+    learner = make(line, Ratio(0, 0))
+    with torch.no_grad():
+        next(learner.algorithm.policy.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="not finite after 0 updates") as caught:
+        learner.publish()
+    assert caught.value.exit_code == 2
+    assert line.published == []
