@@ -47,6 +47,16 @@ def train(arguments: list[str]) -> int:
     return 0 if train(_parse(TrainConfig, "train", arguments), Console()).solved else 1
 
 
+def teach(arguments: list[str]) -> int:
+    """Teach a car its route, an episode at a time, while a safety driver watches."""
+    from rich.console import Console
+
+    from agent.teach import teach
+    from agent.teach_config import TeachConfig
+
+    return 0 if teach(_parse(TeachConfig, "teach", arguments), Console()).policy else 1
+
+
 def plot(arguments: list[str]) -> None:
     """Plot the learning curves of runs in one process, the seeds of an experiment together."""
     from rich.console import Console
@@ -108,7 +118,7 @@ def demo(arguments: list[str]) -> int:
 
 COMMANDS = {
     command.__name__: command
-    for command in (play, record, pretrain, train, plot, evaluate, export, serve, drive, report, demo)
+    for command in (play, record, pretrain, train, teach, plot, evaluate, export, serve, drive, report, demo)
 }
 
 

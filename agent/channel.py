@@ -13,11 +13,23 @@ import zmq
 
 from agent.delivery import Frames, Inbox, Outbox
 from deploy.sockets import bind, connect, drain
-from deploy.wire import Delivery, EpisodeReport, Experience, Heartbeat, Receipt, Weights, WireError, pack, unpack
+from deploy.wire import (
+    Begin,
+    Delivery,
+    EpisodeReport,
+    Experience,
+    Heartbeat,
+    Receipt,
+    Undo,
+    Weights,
+    WireError,
+    pack,
+    unpack,
+)
 
 BEAT_S = 0.5  # between two heartbeats of an actor
 QUEUE = 256  # messages on their way between an actor and the learner
-UPWARD = Experience | EpisodeReport
+Upward = Experience | EpisodeReport | Begin | Undo
 
 
 class Addresses(NamedTuple):
@@ -44,7 +56,7 @@ class LearnerEnd:
         self._experience = bind(context, zmq.ROUTER, addresses.experience, QUEUE)
         self._weights = bind(context, zmq.PUB, addresses.weights, queue=1)
 
-    def receive(self, wait_ms: int = 0) -> Iterator[tuple[Experience | EpisodeReport, list[np.ndarray]]]:
+    def receive(self, wait_ms: int = 0) -> Iterator[tuple[Upward, list[np.ndarray]]]:
         """Yield what has arrived for the first time, waiting at most `wait_ms`; then send receipts for all of it."""
         self._experience.poll(wait_ms)
         heard: dict[bytes, int] = {}
@@ -55,7 +67,7 @@ class LearnerEnd:
                     self.heard_at_s[delivery.actor] = time.monotonic()
                     self.dropped[delivery.actor] = delivery.dropped
                     continue
-                message, arrays = unpack(frames[1:], UPWARD)
+                message, arrays = unpack(frames[1:], Upward)
             except WireError:
                 self.malformed += 1
                 continue
@@ -87,7 +99,7 @@ class ActorEnd:
         self._weights = connect(context, zmq.SUB, addresses.weights, queue=4)
         self._weights.subscribe(b"")
 
-    def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> bool:
+    def send(self, message: Upward, *arrays: np.ndarray) -> bool:
         """Send one message, now or when the learner is there; False when too many wait already and it is dropped."""
         kept = self.outbox.put(pack(message, *arrays))
         self.deliver()

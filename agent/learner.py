@@ -16,13 +16,15 @@ from agent.ratio import Ratio
 from agent.replay import Batch, Replay, Sample
 from agent.snapshot import Snapshot, learner_tensors, restore_learner, save_snapshot
 from agent.train_config import Settings
-from deploy.wire import EpisodeReport, Experience, Weights
+from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 
 PUBLISH_EVERY = 20  # updates
-COUNTERS = ("updates", "transitions", "episodes", "version")
+LEARNED = ("updates", "transitions", "episodes")
+COUNTERS = (*LEARNED, "version")
 IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
 
 Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
+Turn = Callable[[Begin | Undo], None]
 
 
 class Algorithm(Protocol):
@@ -59,6 +61,7 @@ class Learner:
         self.updates = self.transitions = self.episodes = self.version = 0
         self.began = time.monotonic()
         self._logged: dict[str, Tensor] = {}  # by the latest updates
+        self._remembered: Snapshot | None = None
 
     def scalars(self) -> dict[str, float | Tensor]:
         """Points of the learner's curves: from the latest updates, and how fast all goes."""
@@ -67,26 +70,30 @@ class Learner:
         lost = {"dropped_messages": sum(self.line.dropped.values()), "malformed_messages": self.line.malformed}
         return self._logged | rates | lost
 
-    def run(self, judge: Judge, watch: Callable[[], None] = lambda: None) -> None:
-        """Learn until `judge(report, weights that drove it or None)` returns True for an episode; `watch` meanwhile."""
+    def run(self, judge: Judge, watch: Callable[[], None] = lambda: None, turn: Turn = lambda _: None) -> None:
+        """Learn until `judge(report, weights that drove it or None)` returns True for an episode; `watch` meanwhile.
+
+        turn: is told of every Begin and Undo, in the order in which they came among the experience; see `remember`.
+        """
         self.publish()
-        over = False
-        while not over:
+        while True:
             watch()
-            due = self._due()
-            over = self._listen(judge, wait_ms=0 if due > 0 else IDLE_MS)
-            if due > 0:
+            if self._listen(judge, turn, wait_ms=0 if self._due() > 0 else IDLE_MS):
+                return
+            if self._due() > 0:  # asked again, as an Undo may have come
                 self._update()
             else:
                 self.publish()
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write a snapshot, with these facts too, into the folder of snapshots; actors may let go of what it holds."""
+        save_snapshot(folder, self._snapshot(facts))
+        self.line.inbox.saved()
+
+    def _snapshot(self, facts: dict[str, Any]) -> Snapshot:
         own = {name: getattr(self, name) for name in COUNTERS}
         own |= {"seconds": time.monotonic() - self.began, "arrived": list(self.line.inbox.before.items())}
-        tensors, replay = learner_tensors(self.algorithm), self.replay.state()
-        save_snapshot(folder, Snapshot(self.updates, tensors, replay, facts | own))
-        self.line.inbox.saved()
+        return Snapshot(self.updates, learner_tensors(self.algorithm), self.replay.state(), facts | own)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from there."""
@@ -98,6 +105,26 @@ class Learner:
         self.began = time.monotonic() - facts["seconds"]
         self.line.inbox = Inbox(dict(facts["arrived"]))
 
+    def remember(self, facts: dict[str, Any]) -> None:
+        """Keep a copy of all that learning changes, and these facts, in memory; `undo` goes back to it, once."""
+        snapshot = self._snapshot(facts)
+        replay = {name: column.clone() for name, column in snapshot.replay.items()}  # its memory is written on
+        self._remembered = snapshot._replace(replay=replay)
+
+    def undo(self) -> dict[str, Any] | None:
+        """Be again, to the bit, what was remembered, and return its facts; None where there is nothing to go back to.
+
+        What is not learned does not go back: what has arrived stays known, and versions of the weights only grow.
+        """
+        snapshot, self._remembered = self._remembered, None
+        if snapshot is None:
+            return None
+        restore_learner(self.algorithm, snapshot.tensors)
+        self.replay.restore(snapshot.replay)
+        for name in LEARNED:
+            setattr(self, name, snapshot.facts[name])
+        return snapshot.facts
+
     def stop(self) -> None:
         """Tell every actor that training is over."""
         self.publish(stop=True)
@@ -106,11 +133,14 @@ class Learner:
         """Updates that are worth making now."""
         return self.ratio.due(self.transitions, self.episodes) - self.updates
 
-    def _listen(self, judge: Judge, wait_ms: int) -> bool:
+    def _listen(self, judge: Judge, turn: Turn, wait_ms: int) -> bool:
         for message, arrays in self.line.receive(wait_ms):
             if isinstance(message, Experience):
                 self.insert(*arrays)
                 self.transitions += len(arrays[0])
+                continue
+            if isinstance(message, Begin | Undo):
+                turn(message)
                 continue
             self.episodes += message.kind == "train"
             if judge(message, arrays[0] if arrays else None):

@@ -115,10 +115,11 @@ def test_a_car_in_its_own_process_answers_as_one_at_hand(distant_car, car):
     assert distant_car.spec == car.spec
     here, there = car.read(), distant_car.read()
     assert np.array_equal(there.image, here.image)
-    *measured, disengagement, finished = vars(there.truth).values()
-    *expected, same, also = vars(here.truth).values()
+    *measured, disengagement, finished, edge_m = vars(there.truth).values()
+    *expected, same, also, edge_here_m = vars(here.truth).values()
     assert measured == pytest.approx(expected, abs=1e-6)  # standing still, one has been simulated for longer
     assert (disengagement, finished) == (same, also)
+    assert edge_m == pytest.approx(edge_here_m, abs=1e-6)
     assert there.captured_at_s == pytest.approx(time.monotonic(), abs=5.0)  # one clock for all processes
     assert np.array_equal(distant_car.picture(), car.picture())
 
@@ -126,7 +127,7 @@ def test_a_car_in_its_own_process_answers_as_one_at_hand(distant_car, car):
 def test_it_drives_on_and_brakes_while_nobody_asks(distant_car):
     distant_car.send(Command(0.0, 1.0, expires_at_s=time.monotonic() + 1.0))
     moved_m, moving = 0.0, True
-    while moving or moved_m == 0.0:
+    while moving or moved_m < 0.01:
         frame = distant_car.read()
         moving, moved_m = frame.speed_mps > 0.01, frame.truth.distance_m
     braked_after_m = 0.5 * 1.5 * 1.0**2 + 1.5**2 / (2 * 4.0)  # a second at 1.5 m/s², then 4 m/s²
