@@ -100,8 +100,11 @@ class ActorEnd:
         self._weights.subscribe(b"")
 
     def send(self, message: Upward, *arrays: np.ndarray) -> bool:
-        """Send one message, now or when the learner is there; False when too many wait already and it is dropped."""
-        kept = self.outbox.put(pack(message, *arrays))
+        """Send one message, now or when the learner is there; False when too many wait already and it is dropped.
+
+        Only experience and reports are: a Begin or Undo without which the others would be misunderstood never is.
+        """
+        kept = self.outbox.put(pack(message, *arrays), droppable=not isinstance(message, Begin | Undo))
         self.deliver()
         return kept
 

@@ -45,9 +45,9 @@ class Outbox:
     def _end(self) -> int:
         return self._first + len(self._kept)
 
-    def put(self, frames: Frames) -> bool:
-        """Keep a message, to be sent; False when there is no room and it is dropped."""
-        if len(self._kept) == ROOM:
+    def put(self, frames: Frames, droppable: bool = True) -> bool:
+        """Keep a message, to be sent; False when there is no room and it is dropped, if it may be."""
+        if droppable and len(self._kept) >= ROOM:
             self.dropped += 1
             return False
         self._kept.append(frames)

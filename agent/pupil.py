@@ -1,6 +1,8 @@
 """The pupil: the car's side of learning. It sees frames, acts, and tells the learner what it lived through."""
 
 import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from agent.channel import ActorEnd
 from agent.checkpoint import load_flat_weights
 from agent.experience import Transitions
 from agent.latent import MIRROR_ACTION, MIRROR_STATE, latents
-from agent.noise import Explorer, greedy
+from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig, greedy
 from deploy.observation import StateVector
 from deploy.safety_drivers import Task
 from deploy.vehicles import Frame
@@ -21,76 +23,102 @@ CHUNK = 32  # transitions in a message, 1.6 s of driving
 NO_WEIGHTS = Weights(version=0, updates=0, transitions=0, episodes=0, due=0, stop=False)
 
 
+class Sight(NamedTuple):
+    """A frame and what the policy sees of it, on this road and on the mirrored one."""
+
+    frame: Frame
+    obs: np.ndarray  # (obs,) float32
+    mirrored: np.ndarray  # (obs,) float32
+
+
+@dataclass
+class Episode:
+    """What has come of an episode so far."""
+
+    task: Task
+    number: int
+    began_at_s: float
+    steps: int = 0
+    distance_m: float = 0.0
+    last: Sight | None = None
+    executed: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))  # since then
+    chunk: Transitions = field(default_factory=Transitions)  # not yet shipped
+
+
 class Pupil:
     """Drives by the newest policy, with noise while it trains; a test is driven by the same weights from end to end.
 
     Nothing here waits: `exchange`, between two control cycles, sends what is to be sent and takes newer weights if some
     have come. Without a learner the pupil drives on by the weights it has. Every transition of a training episode is
-    shipped as lived and mirrored, with the action that the motors really got.
+    shipped as lived and mirrored, with the action that the motors really got; nothing of a test ever is.
+
+    The noise of an episode depends on seed and number alone: one that is driven again after an undo has the same.
     """
 
     def __init__(
         self,
         encoder: VAE,
         actor: nn.Module,
-        explorer: Explorer,
+        noise: OrnsteinUhlenbeckConfig,
+        seed: int,
         vector: StateVector,
         line: ActorEnd,
     ) -> None:
-        self.encoder, self.actor, self.explorer, self.vector, self.line = encoder, actor, explorer, vector, line
-        self.header, self.version = NO_WEIGHTS, 0  # newest that has come; of the weights that drive
+        self.encoder, self.actor, self.vector, self.line = encoder, actor, vector, line
+        self.header, self.version = NO_WEIGHTS, 0  # the newest that has come; of the weights that drive
         self.heard_at_s = 0.0  # when it came, on the monotonic clock
         self.weights = np.zeros(0, np.float32)  # that drive
-        self._newer: np.ndarray | None = None  # weights kept for after the test
-        self._noise_before = explorer.state()
+        self._noise, self._seed = noise, seed
+        self._newest: np.ndarray | None = None  # weights that do not drive yet
+        self._told = False  # that header, in the last exchange
         self._shipped = 0  # transitions
-        self._task: Task | None = None  # while driving
+        self._episode = Episode("train", 0, 0.0)
 
     @property
     def caught_up(self) -> bool:
-        """True once the learner has had all our experience and made the updates that it is worth."""
+        """True when the learner has just said that it has all our experience and made the updates that it is worth.
+
+        What it said before it was lost does not count: then it may be another, with earlier weights.
+        """
         outbox = self.line.outbox
-        return outbox.under_way == 0 and self.header.version > outbox.version and self.header.due == 0
+        return self._told and outbox.under_way == 0 and self.header.version > outbox.version and self.header.due == 0
 
     def begin(self, task: Task, frame: Frame) -> None:
-        """An episode starts with that frame."""
-        self._task, self._first, self._last = task, frame, None
-        self._chunk, self._steps, self._total = Transitions(), 0, 0.0
-        self.episode = self.header.episodes
+        """An episode starts with that frame, which `act` is given next."""
+        number = self.header.episodes
+        self._episode = Episode(task, number, frame.captured_at_s)
         self.vector.reset()
         if task == "train":
-            self._noise_before = self.explorer.state()
-            self.line.send(Begin(actor=self.line.actor, episode=self.episode))
-            self.explorer.begin(self.actor, self.episode)
+            self.line.send(Begin(actor=self.line.actor, episode=number))
+            self._explorer = OrnsteinUhlenbeck(self._noise, 2, np.random.default_rng([self._seed, number]))
+            self._explorer.begin(self.actor, number)
 
     def act(self, frame: Frame) -> np.ndarray:
         """See a frame and return the action to try, (2,) float32 in [-1, 1]."""
-        self._live(frame, terminated=False)
-        obs, _ = self._obs
-        return greedy(self.actor, obs) if self._task == "test" else self.explorer.act(self.actor, obs)
+        obs = self._live(frame, terminated=False).obs
+        return greedy(self.actor, obs) if self._episode.task == "test" else self._explorer.act(self.actor, obs)
 
     def executed(self, action: np.ndarray) -> None:
-        """Note what the motors really got."""
+        """Note what the motors really got, (2,) float32."""
         self.vector.executed(action)
-        self._executed = action
+        self._episode.executed = action
 
     def end(self, frame: Frame, disengagement: str | None, finished: bool) -> EpisodeReport:
-        """See the last frame of an episode; returns how it went, which `report` tells the learner."""
+        """See the last frame of an episode; returns how it went, for `report` to tell the learner."""
         self._live(frame, terminated=disengagement is not None)
         self._ship()
-        task, self._task = self._task, None
-        assert task is not None  # begun before it ends
+        episode = self._episode
         return EpisodeReport(
             actor=self.line.actor,
-            episode=self.episode,
-            kind=task,
-            steps=self._steps,
-            distance_m=self._total,
-            reward=self._total,
+            episode=episode.number,
+            kind=episode.task,
+            steps=episode.steps,
+            distance_m=episode.distance_m,
+            reward=episode.distance_m,
             disengagement=disengagement,
             finished=finished,
             version=self.version,
-            wall_s=frame.captured_at_s - self._first.captured_at_s,
+            wall_s=frame.captured_at_s - episode.began_at_s,
         )
 
     def report(self, report: EpisodeReport) -> None:
@@ -98,45 +126,49 @@ class Pupil:
         self.line.send(report, *([self.weights] if report.kind == "test" else []))
 
     def undo(self) -> None:
-        """Let the learner, and the noise, be again what they were when the last training episode began."""
-        self.explorer.restore(self._noise_before)
+        """Let the learner be again what it was when the last training episode began."""
         self.line.send(Undo(actor=self.line.actor))
 
-    def exchange(self) -> None:
-        """Send what is to be sent and take newer weights, if any have come; waits for nothing."""
+    def exchange(self, keep_weights: bool) -> None:
+        """Send what is to be sent and take what has come, newer weights too unless they are to be kept."""
         newest = self.line.newest_weights()
+        self._told = newest is not None
         if newest is not None:
-            (self.header, self._newer), self.heard_at_s = newest, time.monotonic()
-            self._newer_version = self.header.version
-        if self._newer is not None and self._task != "test":
-            load_flat_weights(self.actor, torch.from_numpy(self._newer.copy()))
-            self.weights, self.version, self._newer = self._newer, self._newer_version, None
+            (self.header, self._newest), self.heard_at_s = newest, time.monotonic()
+        if self._newest is not None and not keep_weights:
+            load_flat_weights(self.actor, torch.from_numpy(self._newest.copy()))
+            self.weights, self.version, self._newest = self._newest, self.header.version, None
 
-    def _live(self, frame: Frame, terminated: bool) -> None:
-        """Encode a frame, as it is and mirrored; what led there is a transition."""
-        before, self._obs, last = self._obs if self._last else None, self._see(frame), self._last
-        self._last = frame
-        if before is None or last is None:
-            return
-        reward = progress_m(last, frame)
-        self._steps, self._total = self._steps + 1, self._total + reward
-        if self._task == "train":
-            self._chunk.add(before[0], self._executed, reward, terminated, self._obs[0])
-            self._chunk.add(before[1], self._executed * MIRROR_ACTION, reward, terminated, self._obs[1])
-            if len(self._chunk) >= CHUNK:
-                self._ship()
+    def _live(self, frame: Frame, terminated: bool) -> Sight:
+        """See a frame; the way there from the last one is a transition."""
+        episode, now = self._episode, self._see(frame)
+        if episode.last:
+            self._add(episode, episode.last, now, terminated)
+        episode.last = now
+        return now
 
-    def _see(self, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    def _see(self, frame: Frame) -> Sight:
         state = self.vector.assemble(frame.speed_mps, frame.steering_rad)
-        seen, mirrored = latents(self.encoder, np.stack([frame.image, frame.image[:, ::-1]]))
-        return np.concatenate([seen, state]), np.concatenate([mirrored, state * MIRROR_STATE])
+        z, mirrored_z = latents(self.encoder, np.stack([frame.image, frame.image[:, ::-1]]))
+        return Sight(frame, np.concatenate([z, state]), np.concatenate([mirrored_z, state * MIRROR_STATE]))
+
+    def _add(self, episode: Episode, last: Sight, now: Sight, terminated: bool) -> None:
+        reward = progress_m(last.frame, now.frame)
+        episode.steps, episode.distance_m = episode.steps + 1, episode.distance_m + reward
+        if episode.task == "test":
+            return
+        executed = episode.executed
+        episode.chunk.add(last.obs, executed, reward, terminated, now.obs)
+        episode.chunk.add(last.mirrored, executed * MIRROR_ACTION, reward, terminated, now.mirrored)
+        if len(episode.chunk) >= CHUNK:
+            self._ship()
 
     def _ship(self) -> None:
-        if len(self._chunk):
-            header = Experience(episode=self.episode, first=self._shipped, actor=self.line.actor)
-            self.line.send(header, *self._chunk.arrays())
-            self._shipped += len(self._chunk)
-            self._chunk = Transitions()
+        chunk, self._episode.chunk = self._episode.chunk, Transitions()
+        if len(chunk):
+            header = Experience(episode=self._episode.number, first=self._shipped, actor=self.line.actor)
+            self.line.send(header, *chunk.arrays())
+            self._shipped += len(chunk)
 
 
 def progress_m(before: Frame, after: Frame) -> float:

@@ -20,6 +20,8 @@ class Taught:
     trained: int = 0  # episodes, those that were undone among them
     tested: int = 0
     undone: int = 0
+    cycles: int = 0  # control periods
+    missed: int = 0  # of those that nobody drove in
     policy: Path | None = None  # the best, exported
 
 
@@ -42,11 +44,17 @@ class Session:
 
     def run(self, watch: Callable[[], None]) -> None:
         """Drive in real time until all is said and the learner has it; `watch` after every control cycle."""
+        self._tell(self.driver.hint)
         with no_collections():
             while self.teaching.phase != "done" or self.pupil.line.outbox.under_way:
                 self.tick()
-                self.pupil.exchange()
+                self.pupil.exchange(keep_weights=self._testing)
                 watch()
+        self.taught.cycles, self.taught.missed = self.clock.tick, self.clock.skipped
+
+    @property
+    def _testing(self) -> bool:
+        return self.teaching.phase == "driving" and self.teaching.task == "test"
 
     def tick(self) -> None:
         """One control cycle: see, hear the safety driver, then drive, or stand."""

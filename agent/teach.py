@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from pkgutil import resolve_name
 
 import msgspec
-import numpy as np
 import torch
 import zmq
 from rich.console import Console
@@ -21,7 +20,6 @@ from agent.checkpoint import PolicyFacts, make_actor
 from agent.export import ExportConfig, export
 from agent.latent import HISTORY
 from agent.lessons import POLICY, learn
-from agent.noise import OrnsteinUhlenbeck
 from agent.pupil import Pupil
 from agent.session import Session, Taught
 from agent.settings import checked
@@ -67,14 +65,14 @@ def teach(config: TeachConfig, console: Console) -> Taught:
             clock = RateKeeper(config.period_s, time.now, time.sleep)
             session = Session(car, driver, pupil, limits, clock, console.print)
             session.run(lambda: learner.watch({0: pupil.heard_at_s}))
+        console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
         _export_best(config, session.taught, console)
     return session.taught
 
 
 def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: VAE, line: ActorEnd) -> Pupil:
-    noise = OrnsteinUhlenbeck(config.noise, facts.action_size, np.random.default_rng(config.seed))
     vector = StateVector(facts.top_speed_mps, facts.max_steering_rad, HISTORY)
-    return Pupil(encoder, make_actor(facts), noise, vector, line)
+    return Pupil(encoder, make_actor(facts), config.noise, config.seed, vector, line)
 
 
 @contextmanager

@@ -164,7 +164,8 @@ class World:
             offset + a * sin + b * cos - curvature * (a * cos - b * sin) ** 2 / 2
             for a, b in ((x, y), (x, -y), (-x, y), (-x, -y))
         ]
-        return min(self.road.left_m[self._near] - max(wheels), self.road.right_m[self._near] + min(wheels))
+        left_m, right_m = self.road.left_m[self._near], self.road.right_m[self._near]
+        return float(min(left_m - max(wheels), right_m + min(wheels)))
 
     @property
     def finished(self) -> bool:

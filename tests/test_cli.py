@@ -29,6 +29,7 @@ UNITS = {  # of each command, some options and what --help says of them
     "record": {"--episode-frames": "frames", "--steering-std": "full lock", "--correlation": "10 Hz"},
     "pretrain": {"--steps": "gradient steps", "--batch": "frames", "--threads": "threads"},
     "train": {"--length-m": "metres", "--replay-capacity": "transitions", "--noise.half-life": "episodes"},
+    "teach": {"--period-s": "control cycle", "--speed": "real time", "--safety.reaction-s": "taking over"},
     "plot": {"--out": "picture"},
     "evaluate": {"--run": "folder", "--out": "file"},
     "export": {"--frames": "random inputs"},
@@ -91,6 +92,7 @@ def test_help_lists_every_command_with_one_line(capsys):
         "record",
         "pretrain",
         "train",
+        "teach",
         "plot",
         "evaluate",
         "export",
@@ -180,6 +182,7 @@ def test_an_unknown_option_is_named(command, complaint):
         ("train", "--max-episodes", "many"),
         ("train", "--ratio.per-step", "fast"),
         ("drive", "--deadline-s", "soon"),
+        ("teach", "--safety.driver", "nobody"),
         ("record", "--frames", "1.5"),
     ],
 )

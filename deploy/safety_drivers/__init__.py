@@ -46,6 +46,8 @@ class SafetyConfig:
 class SafetyDriver(Protocol):
     """Whoever is responsible for the car."""
 
+    hint: str  # how they say what they want, for the terminal
+
     def watch(self, frame: Frame, phase: Phase, task: Task) -> Request | None:
         """What they say in this control period; never waits.
 

@@ -18,7 +18,6 @@ KEYS: dict[bytes, Request] = {
     b"p": "pause",
     b"f": "finished",
 }
-HELP = "keys: t train, e test, u undo, d done, p pause, f end of the route; any other takes over"
 
 
 class KeyboardDriver:
@@ -27,6 +26,10 @@ class KeyboardDriver:
     Asking for a task says that the car is where it begins; a simulated one is put there. Raises SafetyDriverError
     where standard input is no terminal.
     """
+
+    hint = (
+        "keys: t train, e test, u undo, d done, p pause, f end of the route; while the car drives any other takes over"
+    )
 
     def __init__(self, car: Vehicle, config: SafetyConfig) -> None:
         self._keys = sys.stdin.fileno()

@@ -14,6 +14,8 @@ class ScriptedDriver:
     It knows no time but that of the frames. Raises SafetyDriverError for a real car.
     """
 
+    hint = "the safety driver goes by a script"
+
     def __init__(self, car: Vehicle, config: SafetyConfig) -> None:
         if not isinstance(car, Movable):
             raise SafetyDriverError("the scripted safety driver needs a simulated car; a person watches a real one")

@@ -12,7 +12,7 @@ import agent.channel
 import agent.delivery
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from deploy.sockets import connect
-from deploy.wire import Delivery, EpisodeReport, Experience, Hello, Weights, pack
+from deploy.wire import Begin, Delivery, EpisodeReport, Experience, Hello, Undo, Weights, pack
 
 REPORT = EpisodeReport(
     actor=0,
@@ -187,3 +187,10 @@ def test_what_is_dropped_is_told_to_the_learner(learner, actor, monkeypatch):
         if learner.dropped:
             break
     assert learner.dropped == {0: 1}
+
+
+def test_begin_and_undo_are_never_dropped(learner, actor, monkeypatch):
+    monkeypatch.setattr(agent.delivery, "ROOM", 1)
+    begin, undo = Begin(actor=0, episode=1), Undo(actor=0)
+    assert [actor.send(message) for message in (begin, REPORT, undo)] == [True, False, True]
+    assert [message for message, _ in received(learner, 2, actor)] == [begin, undo]
