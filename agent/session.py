@@ -78,6 +78,8 @@ class Session:
             self._do(effect, frame)
         if self.teaching.phase == "placing" != before.phase:
             self._tell(f"{self.teaching.task}: putting the car in place")
+        if event == "undo" and not before.undoable:
+            self._tell("there is nothing to undo")
 
     def _do(self, effect: Effect, frame: Frame) -> None:
         match effect:

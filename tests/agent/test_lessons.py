@@ -2,7 +2,10 @@
 
 import csv
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing import get_context
@@ -167,6 +170,23 @@ def test_a_full_disk_is_told_and_teaching_goes_on(lessons, config, monkeypatch):
     assert lessons.learner.updates == 0  # remembered all the same
 
 
+def test_a_run_that_is_resumed_goes_on_where_it_was_saved(lessons, config, socket_folder):
+    lessons.judge(told("test", 3.0), weights(0.25))
+    lessons.learner.updates, lessons.learner.episodes = 7, 1
+    lessons.save()
+    (config.out / "actor.safetensors").unlink()
+    other = Path(socket_folder) / "other"
+    other.mkdir()
+    with zmq.Context() as context, closing(LearnerEnd(context, local_addresses(str(other)))) as line:
+        resumed = Lessons(config, SMALL, line, Console(quiet=True))
+        resumed.start(resume=True)
+    assert (resumed.learner.updates, resumed.learner.episodes) == (7, 1)
+    assert len(resumed.learner.replay) == len(lessons.learner.replay)
+    assert resumed.book == lessons.book
+    assert kept(config.out) == 0.25
+    assert rows(config.out) == [("test", "3.0")]
+
+
 # -- in a process of its own
 
 
@@ -220,3 +240,32 @@ def test_an_episode_can_be_undone_by_a_learner_that_was_killed_since_it_began(co
     assert [undone.facts[name] for name in ("updates", "transitions", "episodes")] == [14, 8, 1]
     assert rows(config.out) == [("train", "5.0")]
     assert not (config.out / "actor.safetensors").exists()  # the only test was of weights that are undone
+
+
+PARENT = """
+import sys, signal, msgspec
+from pathlib import Path
+from agent.teach_config import TeachConfig
+from agent.settings import _path
+from tests.agent.test_lessons import start
+if __name__ == "__main__":
+    config = msgspec.json.decode(sys.argv[1], type=TeachConfig, dec_hook=_path)
+    print(start(0, config, Path(sys.argv[2])).pid, flush=True)
+    signal.pause()
+"""
+
+
+def test_a_learner_whose_car_is_gone_saves_and_ends(config, socket_folder):
+    written = msgspec.json.encode(config, enc_hook=str)
+    with zmq.Context() as context, closing(ActorEnd(context, local_addresses(str(socket_folder)))) as line:
+        with subprocess.Popen(
+            [sys.executable, "-c", PARENT, written, str(socket_folder)], stdout=subprocess.PIPE, text=True
+        ) as car:
+            assert car.stdout
+            ended = os.pidfd_open(int(car.stdout.readline()))
+            line.send(*experience(1))
+            settle(line, updates=4)
+            car.kill()
+        assert select.select([ended], [], [], 30.0)[0], "the learner lives on"
+        os.close(ended)
+    assert load_newest(config.out / CHECKPOINTS, pytest.fail).facts["updates"] == 4
