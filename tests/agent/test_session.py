@@ -123,6 +123,13 @@ def test_what_is_learned_is_what_was_seen_and_what_the_motors_really_got():
     assert obs[0, 5:].tolist() == [0, -1, 0, -1]  # and the car stood before
 
 
+def test_every_episode_begins_with_a_car_that_has_stood():
+    second: list[Request | None] = ["train", "in place", None]
+    line = run(make(SimulatedCar(), Says(*START, None, None, "takeover", *second, None, "takeover")))
+    first_of_second = experience(line)[0][::2][3]
+    assert first_of_second[5:].tolist() == [0, -1, 0, -1]
+
+
 def test_every_transition_is_learned_mirrored_too():
     line = run(make(SimulatedCar(length_m=1e9), Says(*START, *[None] * 5, "takeover")))
     lived, mirrored = ([column[i::2] for column in experience(line)] for i in (0, 1))
