@@ -50,7 +50,8 @@ class Pupil:
 
     Nothing here waits: `exchange`, between two control cycles, sends what is to be sent and takes newer weights if some
     have come. Without a learner the pupil drives on by the weights it has. Every transition of a training episode is
-    shipped as lived and mirrored, with the action that the motors really got; nothing of a test ever is.
+    shipped as lived and mirrored, with the action that the motors really got; nothing of a test ever is. What happened
+    while a control cycle was missed is no transition, unless the episode terminated there.
 
     The noise of an episode depends on seed and number alone: one that is driven again after an undo has the same.
     """
@@ -62,9 +63,10 @@ class Pupil:
         noise: OrnsteinUhlenbeckConfig,
         seed: int,
         vector: StateVector,
+        period_s: float,
         line: ActorEnd,
     ) -> None:
-        self.encoder, self.actor, self.vector, self.line = encoder, actor, vector, line
+        self.encoder, self.actor, self.vector, self.period_s, self.line = encoder, actor, vector, period_s, line
         self.header, self.version = NO_WEIGHTS, 0  # the newest that has come; of the weights that drive
         self.heard_at_s = 0.0  # when it came, on the monotonic clock
         self.weights = np.zeros(0, np.float32)  # that drive
@@ -155,7 +157,8 @@ class Pupil:
     def _add(self, episode: Episode, last: Sight, now: Sight, terminated: bool) -> None:
         reward = progress_m(last.frame, now.frame)
         episode.steps, episode.distance_m = episode.steps + 1, episode.distance_m + reward
-        if episode.task == "test":
+        whole = now.frame.captured_at_s - last.frame.captured_at_s < 1.5 * self.period_s
+        if episode.task == "test" or not (whole or terminated):
             return
         executed = episode.executed
         episode.chunk.add(last.obs, executed, reward, terminated, now.obs)

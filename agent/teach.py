@@ -72,7 +72,7 @@ def teach(config: TeachConfig, console: Console) -> Taught:
 
 def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: VAE, line: ActorEnd) -> Pupil:
     vector = StateVector(facts.top_speed_mps, facts.max_steering_rad, HISTORY)
-    return Pupil(encoder, make_actor(facts), config.noise, config.seed, vector, line)
+    return Pupil(encoder, make_actor(facts), config.noise, config.seed, vector, config.period_s, line)
 
 
 @contextmanager

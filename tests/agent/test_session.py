@@ -83,7 +83,7 @@ WEIGHTS = len(flat_weights(make_actor()))
 def make(car: RealCar, driver, sigma: float = 0.4, caught_up: bool = True, seed: int = 0) -> Session:
     vector = StateVector(SPEC.top_speed_mps, SPEC.max_steering_rad)
     line = Line(car.did, caught_up)
-    pupil = Pupil(FirstPixel(), make_actor(), OrnsteinUhlenbeckConfig(sigma=sigma), seed, vector, line)
+    pupil = Pupil(FirstPixel(), make_actor(), OrnsteinUhlenbeckConfig(sigma=sigma), seed, vector, 0.1, line)
     clock = RateKeeper(0.1, lambda: car.now_s, car.sleep)
     limits = Limits(SPEC.max_steering_rad, SPEC.max_steering_rate_radps)
     return Session(car, driver, pupil, limits, clock, lambda _: None)
@@ -152,6 +152,22 @@ def test_only_a_disengagement_terminates(said, terminated, disengagement, finish
     assert (report.disengagement, report.finished) == (disengagement, finished)
     assert report.distance_m == pytest.approx(experience(line)[2][::2].sum())
     assert report.wall_s == pytest.approx(0.3)
+
+
+def test_a_missed_control_cycle_is_no_transition_but_its_way_counts():
+    car = SimulatedCar(length_m=1e9)
+    session = make(car, Says(*START, *[None] * 10, "takeover"))
+    cycles = iter(range(1000))
+    session.run(lambda: car.sleep(0.22) if next(cycles) in (8, 13) else None)
+    line = session.pupil.line
+    assert isinstance(line, Line)
+    assert session.taught.missed == 2
+    lived = [column[::2] for column in experience(line)]
+    assert len(lived[0]) == 11 - 1  # the second time it ended in a takeover
+    assert lived[3].tolist() == [False] * 9 + [True]
+    (report,) = line.of(EpisodeReport)
+    assert report.steps == 11
+    assert report.distance_m == pytest.approx(sum(command.speed + 1 for command in car.commands[3:14]))
 
 
 def test_the_report_names_what_the_world_saw():
