@@ -64,6 +64,16 @@ def sweep(arguments: list[str]) -> int:
     return 0 if sweep(config, arguments[end + 1 :], train_config, Console()) else 1
 
 
+def teach(arguments: list[str]) -> int:
+    """Teach a car its route, an episode at a time, while a safety driver watches."""
+    from rich.console import Console
+
+    from agent.teach import teach
+    from agent.teach_config import TeachConfig
+
+    return 0 if teach(_parse(TeachConfig, "teach", arguments), Console()).policy else 1
+
+
 def plot(arguments: list[str]) -> None:
     """Plot the learning curves of runs in one process, the seeds of an experiment together."""
     from rich.console import Console
@@ -134,7 +144,22 @@ def keys(arguments: list[str]) -> None:
 
 COMMANDS = {
     command.__name__: command
-    for command in (play, record, pretrain, train, sweep, plot, evaluate, export, serve, drive, report, demo, keys)
+    for command in (
+        play,
+        record,
+        pretrain,
+        train,
+        sweep,
+        teach,
+        plot,
+        evaluate,
+        export,
+        serve,
+        drive,
+        report,
+        demo,
+        keys,
+    )
 }
 
 

@@ -15,11 +15,23 @@ import zmq
 from agent.delivery import Frames, Inbox, Outbox
 from deploy.keys import ClientKeys, ServerKeys
 from deploy.sockets import AddressError, bind, connect, drain
-from deploy.wire import Delivery, EpisodeReport, Experience, Heartbeat, Receipt, Weights, WireError, pack, unpack
+from deploy.wire import (
+    Begin,
+    Delivery,
+    EpisodeReport,
+    Experience,
+    Heartbeat,
+    Receipt,
+    Undo,
+    Weights,
+    WireError,
+    pack,
+    unpack,
+)
 
 BEAT_S = 0.5  # between two heartbeats of an actor
 QUEUE = 256  # messages on their way between an actor and the learner
-UPWARD = Experience | EpisodeReport
+Upward = Experience | EpisodeReport | Begin | Undo
 
 
 class Addresses(NamedTuple):
@@ -58,7 +70,7 @@ class LearnerEnd:
         """Where it listens: of tcp://HOST:0, the port that was free."""
         return Addresses(*(socket.getsockopt_string(zmq.LAST_ENDPOINT) for socket in (self._experience, self._weights)))
 
-    def receive(self, wait_ms: int = 0) -> Iterator[tuple[Experience | EpisodeReport, list[np.ndarray]]]:
+    def receive(self, wait_ms: int = 0) -> Iterator[tuple[Upward, list[np.ndarray]]]:
         """Yield what has arrived for the first time, waiting at most `wait_ms`; then send receipts for all of it."""
         self._experience.poll(wait_ms)
         heard: dict[bytes, int] = {}
@@ -69,7 +81,7 @@ class LearnerEnd:
                     self.heard_at_s[delivery.actor] = time.monotonic()
                     self.dropped[delivery.actor] = delivery.dropped
                     continue
-                message, arrays = unpack(frames[1:], UPWARD)
+                message, arrays = unpack(frames[1:], Upward)
             except WireError:
                 self.malformed += 1
                 continue
@@ -117,9 +129,12 @@ class ActorEnd:
             raise
         self._weights.subscribe(b"")
 
-    def send(self, message: Experience | EpisodeReport, *arrays: np.ndarray) -> bool:
-        """Send one message, now or when the learner is there; False when too many wait already and it is dropped."""
-        kept = self.outbox.put(pack(message, *arrays))
+    def send(self, message: Upward, *arrays: np.ndarray) -> bool:
+        """Send one message, now or when the learner is there; False when too many wait already and it is dropped.
+
+        Only experience and reports are: a Begin or Undo without which the others would be misunderstood never is.
+        """
+        kept = self.outbox.put(pack(message, *arrays), droppable=not isinstance(message, Begin | Undo))
         self.deliver()
         return kept
 

@@ -41,15 +41,15 @@ class Outbox:
         """The number that the next message will have."""
         return self._first + len(self._kept)
 
-    def put(self, frames: Frames) -> bool:
-        """Keep a message, to be sent; False when there is no room and it is dropped.
+    def put(self, frames: Frames, droppable: bool = True) -> bool:
+        """Keep a message, to be sent; False when there is no room and it is dropped, if it may be.
 
         The oldest that has arrived makes room: then a learner that is lost before its next checkpoint loses that, too.
         """
-        if len(self._kept) == ROOM and self._first < self.arrived:
+        if len(self._kept) >= ROOM and self._first < self.arrived:
             self._kept.popleft()
             self._first += 1
-        if len(self._kept) == ROOM:
+        if droppable and len(self._kept) >= ROOM:
             self.dropped += 1
             return False
         self._kept.append(frames)

@@ -85,7 +85,7 @@ def in_turns(config: TrainConfig, facts: PolicyFacts, face: Face) -> Progress:
     """Drive and learn by turns in this process, which depends on the config alone; returns what it has come to."""
     line = Loopback()
     with lesson(config, facts, line, face, config.resume) as plan:
-        line.turn = lambda: plan.learner.turn(plan.judge)
+        line.turn = lambda: plan.learner.take_turn(plan.judge)
         run_driver(config, facts, line)
         return plan.progress
 

@@ -17,10 +17,11 @@ from agent.ratio import Ratio
 from agent.replay import Batch, Replay, Sample
 from agent.snapshot import Snapshot, learner_tensors, restore_learner, save_snapshot
 from agent.train_config import Settings
-from deploy.wire import EpisodeReport, Experience, Weights
+from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 
 PUBLISH_EVERY = 20  # updates
-COUNTERS = ("updates", "transitions", "episodes", "version")
+LEARNED = ("updates", "transitions", "episodes")
+COUNTERS = (*LEARNED, "version")
 UNSEEN = 1_000_000  # versions more than a learner publishes between two checkpoints
 IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
 
@@ -32,6 +33,7 @@ class DivergedError(RuntimeError):
 
 
 Judge = Callable[[EpisodeReport, np.ndarray | None], bool]
+Turn = Callable[[Begin | Undo], None]
 
 
 class Algorithm(Protocol):
@@ -69,6 +71,7 @@ class Learner:
         self.began = time.monotonic()
         self._weights = len(flat_weights(algorithm.policy))
         self._logged: dict[str, Tensor] = {}  # by the latest updates
+        self._remembered: Snapshot | None = None
 
     @property
     def seconds(self) -> float:
@@ -82,22 +85,25 @@ class Learner:
         lost = {"dropped_messages": sum(self.line.dropped.values()), "malformed_messages": self.line.malformed}
         return self._logged | rates | lost
 
-    def run(self, judge: Judge, watch: Callable[[], None] = lambda: None) -> None:
-        """Learn until `judge(report, weights that drove it or None)` returns True for an episode; `watch` meanwhile."""
+    def run(self, judge: Judge, watch: Callable[[], None] = lambda: None, turn: Turn = lambda _: None) -> None:
+        """Learn until `judge(report, weights that drove it or None)` returns True for an episode; `watch` meanwhile.
+
+        turn: is told of every Begin and Undo, in the order in which they came among the experience; see `remember`.
+        """
         self.publish()
-        over = False
-        while not over:
+        while True:
             watch()
             idle, episodes = self.due <= 0, self.episodes
-            over = self._listen(judge, wait_ms=IDLE_MS if idle else 0)
+            if self._listen(judge, turn, wait_ms=IDLE_MS if idle else 0):
+                return
             if idle or self.episodes > episodes:  # whose driver waits for weights
                 self.publish()
-            if self.due > 0 and not over:
+            if self.due > 0:
                 self._update()
 
-    def turn(self, judge: Judge) -> bool:
+    def take_turn(self, judge: Judge) -> bool:
         """Take all that has arrived, make all updates that are due, publish; returns what the judge of it says."""
-        over = self._listen(judge, wait_ms=0)
+        over = self._listen(judge, lambda _: None, wait_ms=0)
         while self.due > 0 and not over:
             self._update()
         self.publish(stop=over)
@@ -105,11 +111,13 @@ class Learner:
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write a snapshot, with these facts too, into the folder of snapshots; actors may let go of what it holds."""
+        save_snapshot(folder, self._snapshot(facts))
+        self.line.inbox.saved()
+
+    def _snapshot(self, facts: dict[str, Any]) -> Snapshot:
         own = {name: getattr(self, name) for name in COUNTERS}
         own |= {"seconds": self.seconds, "arrived": list(self.line.inbox.before.items())}
-        tensors, replay = learner_tensors(self.algorithm), self.replay.state()
-        save_snapshot(folder, Snapshot(self.updates, tensors, replay, facts | own))
-        self.line.inbox.saved()
+        return Snapshot(self.updates, learner_tensors(self.algorithm), self.replay.state(), facts | own)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from there; versions go on beyond what any actor has seen of the learner that was lost."""
@@ -122,6 +130,26 @@ class Learner:
         self.began = time.monotonic() - facts["seconds"]
         self.line.inbox = Inbox(dict(facts["arrived"]))
 
+    def remember(self, facts: dict[str, Any]) -> None:
+        """Keep a copy of all that learning changes, and these facts, in memory; `undo` goes back to it, once."""
+        snapshot = self._snapshot(facts)
+        replay = {name: column.clone() for name, column in snapshot.replay.items()}  # its memory is written on
+        self._remembered = snapshot._replace(replay=replay)
+
+    def undo(self) -> dict[str, Any] | None:
+        """Be again, to the bit, what was remembered, and return its facts; None where there is nothing to go back to.
+
+        What is not learned does not go back: what has arrived stays known, and versions of the weights only grow.
+        """
+        snapshot, self._remembered = self._remembered, None
+        if snapshot is None:
+            return None
+        restore_learner(self.algorithm, snapshot.tensors)
+        self.replay.restore(snapshot.replay)
+        for name in LEARNED:
+            setattr(self, name, snapshot.facts[name])
+        return snapshot.facts
+
     def stop(self) -> None:
         """Tell every actor that training is over."""
         self.publish(stop=True)
@@ -131,8 +159,11 @@ class Learner:
         """Updates that are worth making now."""
         return self.ratio.due(self.transitions, self.episodes) - self.updates
 
-    def _listen(self, judge: Judge, wait_ms: int) -> bool:
+    def _listen(self, judge: Judge, turn: Turn, wait_ms: int) -> bool:
         for message, arrays in self.line.receive(wait_ms):
+            if isinstance(message, Begin | Undo):
+                turn(message)
+                continue
             if not self._fit(message, arrays):
                 self.line.malformed += 1
                 continue

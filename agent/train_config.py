@@ -87,9 +87,14 @@ def resolved(config: TrainConfig, top_m: float) -> TrainConfig:
     """
     if config.ratio.per_step is None:
         config = replace(config, ratio=replace(config.ratio, per_step=0.0 if config.sync else 1.0))
-    d4pg = config.d4pg
-    if config.algo != "d4pg":
-        return config
+    return replace(config, d4pg=widened(config.d4pg, top_m)) if config.algo == "d4pg" else config
+
+
+def widened(d4pg: D4PGConfig, top_m: float) -> D4PGConfig:
+    """The settings with atoms up to the return of a vehicle that makes at most `top_m` metres in a step.
+
+    Raises SettingsError where no atoms would do.
+    """
     if not d4pg.gamma < 1:
         raise SettingsError(f"d4pg.gamma is {d4pg.gamma:g}; expected less than 1, or returns outgrow all atoms")
-    return replace(config, d4pg=replace(d4pg, v_max=max(d4pg.v_max, top_m / (1 - d4pg.gamma))))
+    return replace(d4pg, v_max=max(d4pg.v_max, top_m / (1 - d4pg.gamma)))

@@ -36,7 +36,7 @@ class DriveConfig:
 
 
 class VehicleError(Exception):
-    """There is no such vehicle."""
+    """There is no such vehicle, or it cannot do what is asked for."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ def drive(config: DriveConfig) -> DriveSummary:
     display = Display(config.server, config.watchdog_s)
     with interruptible(), zmq.Context() as context, PolicyClient(context, config.server) as client:
         info = client.hello(config.hello_s)
-        with closing(_open_vehicle(config)) as car:
+        with closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)) as car:
             info.spec.check(car.spec)
             _record(config, info, car, client, display)
     summary = summarize(read_log(config.out / "drive.jsonl"))
@@ -92,10 +92,16 @@ def tick(
     )
 
 
-def _open_vehicle(config: DriveConfig) -> Vehicle:
-    if config.vehicle not in VEHICLES:
-        raise VehicleError(f"vehicle {config.vehicle} is unknown; expected one of {', '.join(VEHICLES)}")
-    return resolve_name(VEHICLES[config.vehicle])(config.road_seed, config.length_m)
+def open_vehicle(name: str, road_seed: int, length_m: float, speed: float = 1.0) -> Vehicle:
+    """The vehicle of that name; speed: times real time. Raises VehicleError where there is none, or no such speed."""
+    if name not in VEHICLES:
+        raise VehicleError(f"vehicle {name} is unknown; expected one of {', '.join(VEHICLES)}")
+    vehicle = resolve_name(VEHICLES[name])
+    if speed == 1:
+        return vehicle(road_seed, length_m)
+    if not hasattr(vehicle, "put_back"):  # it is a real one
+        raise VehicleError(f"vehicle {name} drives in real time; speed is {speed:g}, expected 1")
+    return vehicle(road_seed, length_m, speed)
 
 
 def _record(config: DriveConfig, info: PolicyInfo, car: Vehicle, client: PolicyClient, display: Display) -> None:

@@ -124,6 +124,19 @@ class EpisodeReport(Message, frozen=True):
     wall_s: float
 
 
+class Begin(Message, frozen=True):
+    """Car to learner: an episode to learn from begins here. Remember all that you are; it may be undone."""
+
+    actor: Number
+    episode: Number
+
+
+class Undo(Message, frozen=True):
+    """Car to learner: be again what you were at the last Begin."""
+
+    actor: Number
+
+
 class Weights(Message, frozen=True):
     """Learner to actors. Array: all weights of the actor, (N,) float32."""
 

@@ -146,18 +146,26 @@ class World:
 
     def _off_lane(self) -> bool:
         """True when a wheel has crossed an edge of the lane, which leaves its tangent by κs²/2."""
-        _, offset, error, curvature = self.track
+        _, offset, _, curvature = self.track
         left_m, right_m = self.road.left_m[self._near], self.road.right_m[self._near]
         x, y = self.vehicle.wheelbase_m / 2, self.vehicle.track_m / 2
         reach = math.hypot(x, y)
         if abs(offset) + reach + abs(curvature) * reach**2 / 2 < min(left_m, right_m):  # however the car stands
             return False
+        return self.edge_m < 0
+
+    @property
+    def edge_m(self) -> float:
+        """How far the outermost wheel is inside the nearer edge of the lane, negative beyond it."""
+        _, offset, error, curvature = self.track
+        x, y = self.vehicle.wheelbase_m / 2, self.vehicle.track_m / 2
         cos, sin = math.cos(error), math.sin(error)
         wheels = [
             offset + a * sin + b * cos - curvature * (a * cos - b * sin) ** 2 / 2
             for a, b in ((x, y), (x, -y), (-x, y), (-x, -y))
         ]
-        return max(wheels) > left_m or min(wheels) < -right_m
+        left_m, right_m = self.road.left_m[self._near], self.road.right_m[self._near]
+        return float(min(left_m - max(wheels), right_m + min(wheels)))
 
     @property
     def finished(self) -> bool:

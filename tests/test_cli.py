@@ -30,6 +30,7 @@ UNITS = {  # of each command, some options and what --help says of them
     "pretrain": {"--steps": "gradient steps", "--batch": "frames", "--threads": "threads"},
     "train": {"--length-m": "metres", "--replay-capacity": "transitions", "--noise.half-life": "episodes"},
     "sweep": {"--out": "folder", "--seeds": "every combination", "--jobs": "at once", "--launcher": "Ray"},
+    "teach": {"--period-s": "control cycle", "--speed": "real time", "--safety.reaction-s": "taking over"},
     "plot": {"--out": "picture"},
     "evaluate": {"--run": "folder", "--out": "file"},
     "export": {"--frames": "random inputs"},
@@ -94,6 +95,7 @@ def test_help_lists_every_command_with_one_line(capsys):
         "pretrain",
         "train",
         "sweep",
+        "teach",
         "plot",
         "evaluate",
         "export",
@@ -184,6 +186,7 @@ def test_an_unknown_option_is_named(command, complaint):
         ("train", "--max-episodes", "many"),
         ("train", "--ratio.per-step", "fast"),
         ("drive", "--deadline-s", "soon"),
+        ("teach", "--safety.driver", "nobody"),
         ("record", "--frames", "1.5"),
     ],
 )

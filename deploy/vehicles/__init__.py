@@ -4,14 +4,15 @@ A new vehicle is one new file and one line in `VEHICLES`.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.safety import Command
 
-# Name on the command line -> class, called with the route (road_seed, length_m); a real car ignores those.
+# Name on the command line -> class, called with the route (road_seed, length_m), which a real car ignores. A simulated
+# one may be called with a third number too: how many times faster than real time its time passes.
 VEHICLES = {"simulated": "deploy.vehicles.simulated:SimulatedCar"}
 
 
@@ -37,6 +38,7 @@ class Truth:
     lateral_offset_m: float  # from the lane's centre, left positive
     disengagement: str | None  # why a safety driver would have taken over, None while all is well
     finished: bool  # the end of the route is reached
+    edge_m: float | None = None  # how far all wheels are inside the lane, negative beyond; None in older logs
 
 
 @dataclass(frozen=True)
@@ -73,4 +75,13 @@ class Vehicle(Protocol):
 
     def close(self) -> None:
         """Bring the vehicle to rest and let go of it."""
+        ...
+
+
+@runtime_checkable
+class Movable(Vehicle, Protocol):
+    """A simulated car: a real one is put back by people."""
+
+    def put_back(self, distance_m: float) -> None:
+        """Stand the car in its lane, so far along the route; nobody commands it then."""
         ...

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.clock import Time
 from deploy.safety import Command
 from deploy.vehicles import Frame, Truth, VehicleSpec
 from sim.car import SUBSTEP_S
@@ -29,12 +30,14 @@ class SimulatedCar:
 
     As in a real car, what moves it is not what commands it: however the control loop dies, the commands expire and
     the car brakes; its process ends when nobody is left to ask it. Raises EOFError when that process has died.
+
+    speed: how many times faster than real time the car's own time passes; all its moments are of `Time(speed)`.
     """
 
-    def __init__(self, road_seed: int, length_m: float) -> None:
+    def __init__(self, road_seed: int, length_m: float, speed: float = 1.0) -> None:
         context = get_context("spawn")  # a fork would share the threads and sockets of the control loop
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_live, args=(theirs, road_seed, length_m), daemon=True)
+        self._process = context.Process(target=_live, args=(theirs, road_seed, length_m, speed), daemon=True)
         self._process.start()
         theirs.close()
         if not self._pipe.poll(START_S):
@@ -48,6 +51,10 @@ class SimulatedCar:
     def send(self, command: Command) -> NDArray[np.float32]:
         """Drive by `command` from now until it expires, then brake; returns the executed action, (2,)."""
         return self._ask("send", command)
+
+    def put_back(self, distance_m: float) -> None:
+        """Stand the car in the middle of its lane, so far along the route; nobody commands it then."""
+        self._ask("put_back", distance_m)
 
     def picture(self) -> NDArray[np.uint8]:
         """The car from behind, beside what its camera saw last, (height, width, 3) RGB."""
@@ -63,10 +70,11 @@ class SimulatedCar:
         return self._pipe.recv()
 
 
-def _live(pipe: Connection, road_seed: int, length_m: float) -> None:
+def _live(pipe: Connection, road_seed: int, length_m: float, speed: float) -> None:
     """The car's process: time passes, questions are answered, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then closes the car
-    with closing(RealTimeWorld(road_seed, length_m)) as car, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    world = RealTimeWorld(road_seed, length_m, Time(speed).now)
+    with closing(world) as car, suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(car.spec)
         while True:
             if pipe.poll(CONTROL_PERIOD_S):
@@ -109,6 +117,11 @@ class RealTimeWorld:
         self._expires_at_s = command.expires_at_s
         return self._world.command(np.array([command.steering, command.speed], np.float32))
 
+    def put_back(self, distance_m: float) -> None:
+        """Stand the car in the middle of its lane, so far along the route; nobody commands it then."""
+        self._simulated_until_s = self._expires_at_s = self._clock()
+        self._world.place(distance_m)
+
     def picture(self) -> NDArray[np.uint8]:
         """The car from behind, beside what its camera saw last, (height, width, 3) RGB."""
         return self._world.chase(self._image)
@@ -141,4 +154,5 @@ class RealTimeWorld:
             lateral_offset_m=world.track.lateral_offset_m,
             disengagement=world.disengagement,
             finished=world.finished,
+            edge_m=world.edge_m,
         )

@@ -16,7 +16,18 @@ import agent.channel
 import agent.delivery
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from deploy.sockets import AddressError, bind, connect
-from deploy.wire import Delivery, EpisodeReport, Experience, Heartbeat, Hello, Receipt, Weights, pack
+from deploy.wire import (
+    Begin,
+    Delivery,
+    EpisodeReport,
+    Experience,
+    Heartbeat,
+    Hello,
+    Receipt,
+    Undo,
+    Weights,
+    pack,
+)
 from tests.keys import GOOD, GOOD_LATER, SERVER, STRANGERS
 
 REPORT = EpisodeReport(
@@ -244,7 +255,7 @@ def test_a_stranger_gets_nothing_through_in_either_direction_and_harms_nobody(gu
             for version in range(10, 20):
                 serve(guarded, later, version)
                 assert stranger.newest_weights(wait_ms=10) is None
-        assert stranger.outbox.end > outbox.arrived == 1
+        assert stranger.sent - stranger.arrived == 1
     assert 7 not in guarded.heard_at_s
     assert guarded.malformed == 0
 
@@ -466,3 +477,10 @@ def line_to_actor(context, addresses):
         closing(ActorEnd(context, addresses)) as actor,
     ):
         yield answer
+
+
+def test_begin_and_undo_are_never_dropped(learner, actor, monkeypatch):
+    monkeypatch.setattr(agent.delivery, "ROOM", 1)
+    begin, undo = Begin(actor=0, episode=1), Undo(actor=0)
+    assert [actor.send(message) for message in (begin, REPORT, undo)] == [True, False, True]
+    assert [message for message, _ in received(learner, 2, actor)] == [begin, undo]

@@ -10,12 +10,14 @@ import torch
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.channel import LearnerEnd
 from agent.checkpoint import flat_weights
+from agent.delivery import Inbox
 from agent.learner import DivergedError, Learner
 from agent.loopback import Loopback
+from agent.prioritized_replay import PrioritizedReplay
 from agent.ratio import Ratio
 from agent.replay import Replay
-from agent.snapshot import load_newest
-from deploy.wire import EpisodeReport, Experience, Weights
+from agent.snapshot import learner_tensors, load_newest
+from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 
 
 class Line(LearnerEnd):
@@ -25,6 +27,7 @@ class Line(LearnerEnd):
         self.malformed, self.dropped = 0, {}
         self.messages = list(messages)
         self.published: list[tuple[Weights, np.ndarray]] = []
+        self.held = False
 
     def receive(self, wait_ms: int = 0):
         if self.messages:
@@ -181,7 +184,7 @@ def test_a_turn_makes_all_updates_of_all_that_came_and_publishes_them():
         line.send(message, *arrays)
     assert line.newest_weights() is None
     assert line.arrived < line.sent
-    assert not learner.turn(until_a_test)
+    assert not learner.take_turn(until_a_test)
     assert learner.updates == 2 * 5 + 7 // 2
     assert line.arrived == line.sent == 4
     header, weights = line.newest_weights()
@@ -193,7 +196,7 @@ def test_a_turn_that_ends_training_says_so():
     line = Loopback()
     learner = make(line, Ratio(per_episode=5))
     line.send(*report("test"))
-    line.turn = lambda: learner.turn(until_a_test)
+    line.turn = lambda: learner.take_turn(until_a_test)
     header, _ = line.newest_weights(wait_ms=1)
     assert header.stop
 
@@ -204,14 +207,14 @@ def test_a_learner_goes_on_where_it_was_saved_but_for_the_versions(algo, tmp_pat
     learner = make(line, Ratio(per_episode=1), algo)
     for message, *arrays in (experience("...."), report("train")):
         line.send(message, *arrays)
-    learner.turn(until_a_test)
+    learner.take_turn(until_a_test)
     learner.save(tmp_path, {})
     later = make(Loopback(), Ratio(per_episode=1), algo)
     later.restore(load_newest(tmp_path, warn=pytest.fail))
     for one in (learner, later):
         for message, *arrays in (experience("..x"), report("train")):
             one.line.send(message, *arrays)
-        one.turn(until_a_test)
+        one.take_turn(until_a_test)
     assert (later.updates, later.transitions, later.episodes) == (2, 7, 2)
     assert np.array_equal(flat_weights(learner.algorithm.policy), flat_weights(later.algorithm.policy))
     assert later.version > learner.version + 1000  # whatever an actor has seen since the checkpoint
@@ -257,3 +260,112 @@ def test_weights_that_are_no_numbers_are_never_published():
         learner.publish()
     assert caught.value.exit_code == 2
     assert line.published == []
+
+
+# -- undo
+
+
+def lived(seed: int, steps: int) -> tuple:
+    """An episode of its own, which terminates."""
+    rng = np.random.default_rng(seed)
+    obs, next_obs = rng.normal(size=(2, steps, 2)).astype(np.float32)
+    action, reward = rng.uniform(-1, 1, (steps, 1)).astype(np.float32), rng.normal(size=steps).astype(np.float32)
+    return Experience(episode=seed, first=0, actor=0), obs, action, reward, np.arange(steps) == steps - 1, next_obs
+
+
+class EndOfStreamError(Exception):
+    """All that was to come has come, and been learned from."""
+
+
+def learn(kind: type[Replay], algo: str, *messages: tuple, hurried: bool = False) -> Learner:
+    """A learner that has had these messages and made all updates that are due, after each.
+
+    hurried: after a Begin, the next message comes whether or not updates are due.
+    """
+    torch.manual_seed(1)
+    line = Line(*messages)
+    line.inbox = Inbox()
+    config = resolve_name(CONFIGS[algo])(hidden=(8,), batch_size=4, gamma=0.75)
+    algorithm = resolve_name(ALGORITHMS[algo])(config, 2, 1)
+    learner = Learner(algorithm, kind(20, 2, 1, torch.Generator().manual_seed(2)), Ratio(5, 1), line)
+
+    begun = False
+
+    def turn(message: Begin | Undo) -> None:
+        nonlocal begun
+        begun = True
+        learner.remember({}) if isinstance(message, Begin) else learner.undo()
+
+    def watch() -> None:
+        busy = learner.due > 0
+        line.held = busy and not (hurried and begun)
+        if not line.messages and not busy:
+            raise EndOfStreamError
+
+    receive = line.receive
+    line.receive = lambda wait_ms=0: iter(()) if line.held else receive(wait_ms)
+    with pytest.raises(EndOfStreamError):
+        learner.run(lambda told, weights: False, watch, turn)
+    return learner
+
+
+def everything(learner: Learner) -> dict[str, torch.Tensor]:
+    """All that learning changes, but the count of versions."""
+    counters = {name: torch.tensor(getattr(learner, name)) for name in ("updates", "transitions", "episodes")}
+    return learner_tensors(learner.algorithm) | learner.replay.state() | counters
+
+
+@pytest.mark.parametrize("kind", [Replay, PrioritizedReplay])
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_undo_is_exact_and_so_is_all_that_is_learned_afterwards(algo, kind):
+    begin, undo = (Begin(actor=0, episode=1),), (Undo(actor=0),)
+    first, spoilt, then = ([lived(seed, 12), report("train")] for seed in (1, 2, 3))  # the replay holds 20
+    before = learn(kind, algo, *first)
+    undone = learn(kind, algo, *first, begin, *spoilt, undo)
+    spoilt_too = learn(kind, algo, *first, begin, *spoilt)
+    assert undone.line.published[-1][0].version > before.line.published[-1][0].version
+    assert before.updates == 17  # 5 for the episode, 12 for its steps
+    assert spoilt_too.updates == 34
+    for name, tensor in everything(before).items():
+        assert torch.equal(everything(undone)[name], tensor), name
+    never, after = learn(kind, algo, *first, *then), learn(kind, algo, *first, begin, *spoilt, undo, *then)
+    for name, tensor in everything(never).items():
+        assert torch.equal(everything(after)[name], tensor), name
+    assert not torch.equal(flat_weights(spoilt_too.algorithm.policy), flat_weights(before.algorithm.policy))
+
+
+def test_an_undo_that_comes_while_updates_are_due_is_exact_too():
+    first, spoilt = ([lived(seed, 12), report("train")] for seed in (1, 2))
+    before = learn(Replay, "ddpg", *first)
+    undone = learn(Replay, "ddpg", *first, (Begin(actor=0, episode=1),), *spoilt, (Undo(actor=0),), hurried=True)
+    for name, tensor in everything(before).items():
+        assert torch.equal(everything(undone)[name], tensor), name
+
+
+def test_after_an_undo_the_weights_from_before_are_published_under_a_new_version():
+    first, spoilt = ([lived(seed, 12), report("train")] for seed in (1, 2))
+    learner = learn(Replay, "ddpg", *first, (Begin(actor=0, episode=1),), *spoilt, (Undo(actor=0),))
+    learner.publish()
+    header, weights = learner.line.published[-1]
+    versions = [header.version for header, _ in learner.line.published]
+    assert versions == sorted(set(versions))
+    assert (header.updates, header.transitions, header.episodes) == (17, 12, 1)
+    assert np.array_equal(weights, flat_weights(learn(Replay, "ddpg", *first).algorithm.policy).numpy())
+
+
+def test_what_has_arrived_stays_known_after_an_undo():
+    learner = learn(Replay, "ddpg", (Begin(actor=0, episode=0),))
+    learner.line.inbox.before[7] = 9  # came since
+    learner.undo()
+    assert learner.line.inbox.before == {7: 9}
+
+
+def test_there_is_one_thing_to_undo_and_then_nothing():
+    learner = learn(Replay, "ddpg", lived(1, 12))
+    assert learner.undo() is None
+    learner.remember({"episode": 4})
+    remembered = learner.undo()
+    assert remembered is not None
+    assert remembered["episode"] == 4
+    assert learner.undo() is None
+    assert learner.updates == 12

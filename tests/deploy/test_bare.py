@@ -23,7 +23,7 @@ class Blocker(MetaPathFinder):
             raise ImportError(f"{name} is not on the car")
 
 sys.meta_path.insert(0, Blocker())
-import deploy.server, deploy.loop, deploy.client
+import deploy.server, deploy.loop, deploy.client, deploy.safety_drivers.keyboard, deploy.safety_drivers.scripted
 """
 SERVE = (
     "import sys; from pathlib import Path; from deploy.server import *; "

@@ -1,6 +1,7 @@
 """The rate keeper holds an absolute schedule and never catches up."""
 
 import gc
+import time
 from contextlib import suppress
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.clock import RateKeeper, no_collections
+from deploy.clock import RateKeeper, Time, no_collections
 
 
 class Clock:
@@ -85,3 +86,13 @@ def test_the_garbage_collector_rests_in_the_loop_and_works_again_after_it():
         raise KeyboardInterrupt
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_time_passes_as_many_times_faster_as_it_is_told():
+    slow, fast = Time(), Time(50.0)
+    began_s, fast_began_s = time.monotonic(), fast.now()
+    fast.sleep(5.0)
+    assert time.monotonic() - began_s >= 0.1
+    assert fast.now() - fast_began_s >= 5.0
+    assert fast.now() / time.monotonic() == pytest.approx(50.0)
+    assert slow.now() == pytest.approx(time.monotonic(), rel=1e-4)

@@ -19,7 +19,7 @@ import pytest
 
 from deploy.client import ServerError
 from deploy.drive_log import read_log
-from deploy.loop import DriveConfig, VehicleError, drive
+from deploy.loop import DriveConfig, VehicleError, drive, open_vehicle
 from deploy.policy_spec import PolicyError
 from deploy.safety import Command
 from deploy.vehicles import VEHICLES, Frame
@@ -197,3 +197,10 @@ def test_what_was_asked_for_in_vain_is_an_error(config, tmp_path):
         with pytest.raises(VehicleError, match="vehicle hovercraft is unknown; expected one of simulated"):
             drive(replace(config, vehicle="hovercraft"))
     assert not config.out.exists()
+
+
+def test_only_a_simulated_car_can_be_faster_than_real_time(monkeypatch):
+    monkeypatch.setitem(VEHICLES, "real", "tests.deploy.cars:RealCar")
+    assert open_vehicle("real", 0, 10.0).length_m == 10.0
+    with pytest.raises(VehicleError, match="real drives in real time; speed is 2, expected 1"):
+        open_vehicle("real", 0, 10.0, 2.0)

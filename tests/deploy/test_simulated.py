@@ -93,6 +93,24 @@ def test_it_tells_what_the_motors_really_got(car):
     assert sent.tolist() == pytest.approx([0.8 * 0.1 / 0.5236, 0.5], abs=1e-3)  # one period of turning
 
 
+def test_it_is_put_back_at_rest_and_forgets_its_command(car, clock):
+    car.send(Command(steering=1.0, speed=1.0, expires_at_s=1e9))
+    clock.now_s += 3
+    car.put_back(20.0)
+    frame = car.read()
+    assert frame.truth.distance_m == pytest.approx(20.0, abs=0.01)
+    assert frame.truth.lateral_offset_m == pytest.approx(0.0, abs=0.01)
+    assert (frame.speed_mps, frame.steering_rad) == pytest.approx((0, 0), abs=1e-3)
+    clock.now_s += 3
+    assert car.read().truth.distance_m == pytest.approx(20.0, abs=0.01)
+
+
+def test_it_knows_how_far_its_wheels_are_inside_the_lane(car):
+    truth = car.read().truth
+    assert truth.edge_m > 0.5
+    assert truth.disengagement is None
+
+
 def test_its_picture_is_large_enough_to_look_at(car):
     picture = car.picture()
     assert picture.dtype == np.uint8
@@ -115,18 +133,40 @@ def test_a_car_in_its_own_process_answers_as_one_at_hand(distant_car, car):
     assert distant_car.spec == car.spec
     here, there = car.read(), distant_car.read()
     assert np.array_equal(there.image, here.image)
-    *measured, disengagement, finished = vars(there.truth).values()
-    *expected, same, also = vars(here.truth).values()
+    *measured, disengagement, finished, edge_m = vars(there.truth).values()
+    *expected, same, also, edge_here_m = vars(here.truth).values()
     assert measured == pytest.approx(expected, abs=1e-6)  # standing still, one has been simulated for longer
     assert (disengagement, finished) == (same, also)
+    assert edge_m == pytest.approx(edge_here_m, abs=1e-6)
     assert there.captured_at_s == pytest.approx(time.monotonic(), abs=5.0)  # one clock for all processes
     assert np.array_equal(distant_car.picture(), car.picture())
+
+
+def test_its_time_may_pass_faster_than_ours():
+    car = SimulatedCar(road_seed=0, length_m=50.0, speed=20.0)
+    try:
+        now_s = car.read().captured_at_s
+        assert now_s / 20 == pytest.approx(time.monotonic(), abs=5.0)
+        car.send(Command(0.0, 1.0, expires_at_s=now_s + 1e9))
+        began_s, frame = time.monotonic(), car.read()
+        while frame.truth.distance_m < 5.0:
+            frame = car.read()
+        took_s = frame.captured_at_s - now_s
+        assert took_s > 2.0  # as its motor is no stronger than in our time
+        assert time.monotonic() - began_s < took_s
+    finally:
+        car.close()
+
+
+def test_it_is_put_back_across_processes(distant_car):
+    distant_car.put_back(12.5)
+    assert distant_car.read().truth.distance_m == pytest.approx(12.5, abs=0.01)
 
 
 def test_it_drives_on_and_brakes_while_nobody_asks(distant_car):
     distant_car.send(Command(0.0, 1.0, expires_at_s=time.monotonic() + 1.0))
     moved_m, moving = 0.0, True
-    while moving or moved_m == 0.0:
+    while moving or moved_m < 0.01:
         frame = distant_car.read()
         moving, moved_m = frame.speed_mps > 0.01, frame.truth.distance_m
     braked_after_m = 0.5 * 1.5 * 1.0**2 + 1.5**2 / (2 * 4.0)  # a second at 1.5 m/s², then 4 m/s²

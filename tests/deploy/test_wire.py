@@ -14,6 +14,7 @@ from deploy.wire import (
     VERSION,
     Act,
     Action,
+    Begin,
     Delivery,
     EpisodeReport,
     Experience,
@@ -22,6 +23,7 @@ from deploy.wire import (
     PolicyInfo,
     Receipt,
     Refusal,
+    Undo,
     Weights,
     WireError,
     pack,
@@ -30,7 +32,19 @@ from deploy.wire import (
 from tests.deploy.policies import SPEC
 
 ANY = (
-    Hello | PolicyInfo | Act | Action | Refusal | Heartbeat | Delivery | Receipt | Experience | EpisodeReport | Weights
+    Hello
+    | PolicyInfo
+    | Act
+    | Action
+    | Refusal
+    | Heartbeat
+    | Delivery
+    | Receipt
+    | Experience
+    | EpisodeReport
+    | Begin
+    | Undo
+    | Weights
 )
 
 numbers = st.integers(0, 2**62)
@@ -58,6 +72,8 @@ messages = st.one_of(
         wall_s=floats,
     ),
     st.builds(Weights, numbers, numbers, numbers, numbers, numbers, st.booleans()),
+    st.builds(Begin, numbers, numbers),
+    st.builds(Undo, numbers),
     st.builds(Heartbeat, numbers, numbers),
     st.builds(Delivery, numbers, numbers, numbers),
     st.builds(Receipt, numbers, numbers, numbers, numbers),

@@ -119,6 +119,7 @@ def wheels_m(pose: tuple[float, float, float]) -> np.ndarray:
 def test_a_disengagement_is_a_wheel_beyond_the_edge_of_the_lane(world, offset_m, error_rad):
     world.place(10.0, offset_m, error_rad)
     beyond_m = np.abs(wheels_m((10.0, offset_m, error_rad)).imag).max() - 1.5
+    assert world.edge_m == pytest.approx(-beyond_m, abs=1e-5)
     if abs(beyond_m) > 1e-6:
         assert world.disengagement == ("off lane" if beyond_m > 0 else None)
 
@@ -130,6 +131,7 @@ def test_in_a_bend_too(bend, side, error_rad):
     for offset_m in np.linspace(0.6, 1.0, 81):
         bend.place(10.0, side * offset_m, error_rad)
         beyond_m = np.abs(14.0 - np.abs(wheels_m(bend.pose))).max() - 1.5
+        assert bend.edge_m == pytest.approx(-beyond_m, abs=0.005)
         if abs(beyond_m) > 0.003:
             assert bend.disengagement == ("off lane" if beyond_m > 0 else None)
             verdicts.add(bend.disengagement)

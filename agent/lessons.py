@@ -1,0 +1,155 @@
+"""The learner of a car that is taught, in a process of its own: it learns, judges tests, and goes back when it must.
+
+Everything comes on one stream that is in order and arrives once (`delivery.py`): Begin, experience, reports, Undo. At
+every Begin the learner remembers all that it is, in memory for Undo and in a checkpoint for the case that it is killed.
+So a learner that is started anew stands at a Begin too, and is sent all that came since, an Undo among it if there was.
+"""
+
+import csv
+import io
+import signal
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from pkgutil import resolve_name
+from threading import Event
+
+import msgspec
+import numpy as np
+import torch
+import zmq
+from rich.console import Console
+
+from agent.algorithms import ALGORITHMS
+from agent.channel import Addresses, LearnerEnd
+from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
+from agent.experience import random_experience
+from agent.latent import RateLimit
+from agent.learner import Algorithm, Learner
+from agent.replay import Replay
+from agent.snapshot import CHECKPOINTS, load_newest, snapshots
+from agent.supervisor import Link, Orphaned
+from agent.teach_config import TeachConfig
+from deploy.wire import Begin, EpisodeReport, Undo
+from perception.encoders import load_encoder
+from perception.files import write_whole
+
+POLICY = "actor.safetensors"  # of the best test
+COLUMNS = [*EpisodeReport.__struct_fields__, "updates"]
+
+
+@dataclass
+class Lesson:
+    """An episode, and how many updates there had been when it was over."""
+
+    report: EpisodeReport
+    updates: int
+
+
+@dataclass
+class Book:
+    """What the lessons have come to: every episode, and the weights that drove the best test."""
+
+    lessons: list[Lesson] = field(default_factory=list)
+    best_m: float = -1.0
+    best: bytes = b""  # (N,) float32; none before the first test
+
+    def add(self, report: EpisodeReport, weights: np.ndarray | None, updates: int) -> None:
+        """Note an episode; a test that none outdid leaves its weights."""
+        self.lessons.append(Lesson(report, updates))
+        if weights is not None and (report.finished or report.distance_m >= self.best_m):
+            self.best_m, self.best = max(self.best_m, report.distance_m), weights.tobytes()
+
+    def write(self, folder: Path, facts: PolicyFacts) -> None:
+        """Write episodes.csv and the best weights as actor.safetensors, which goes when there are none."""
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(COLUMNS)
+        writer.writerows([*msgspec.structs.astuple(lesson.report), lesson.updates] for lesson in self.lessons)
+        write_whole(folder / "episodes.csv", table.getvalue().encode())
+        if not self.best:
+            (folder / POLICY).unlink(missing_ok=True)
+            return
+        driver = make_actor(facts)
+        load_flat_weights(driver, torch.from_numpy(np.frombuffer(self.best, np.float32).copy()))
+        save_actor(folder / POLICY, driver, facts)
+
+
+class Over(Exception):
+    """The car is no longer taught."""
+
+
+class Lessons:
+    """A learner and its book."""
+
+    def __init__(self, config: TeachConfig, facts: PolicyFacts, line: LearnerEnd, console: Console) -> None:
+        self.config, self.facts, self.console = config, facts, console
+        generator = torch.Generator().manual_seed(config.seed)
+        replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
+        self.learner = Learner(_new_algorithm(config, facts), replay, config.ratio, line)
+        self.book = Book()
+
+    def start(self, resume: bool) -> None:
+        """Go on from the newest checkpoint if there is one to go on from, else begin with the random episodes."""
+        checkpoints = self.config.out / CHECKPOINTS
+        if resume and snapshots(checkpoints):
+            snapshot = load_newest(checkpoints, lambda text: self.console.print(f"[yellow]{text}[/]"))
+            self.learner.restore(snapshot)
+            self._open(snapshot.facts["book"])
+            self.learner.remember({"book": snapshot.facts["book"]})
+            return
+        encoder = load_encoder(self.config.encoder)
+        self.book.write(self.config.out, self.facts)  # over those of an earlier run
+        self.learner.take(*random_experience(self.config.episodes, encoder, self.facts).arrays())
+        self.save()
+
+    def judge(self, report: EpisodeReport, weights: np.ndarray | None) -> bool:
+        """Note an episode; the car's side says when all is over."""
+        self.book.add(report, weights, self.learner.updates)
+        self.book.write(self.config.out, self.facts)
+        return False
+
+    def turn(self, message: Begin | Undo) -> None:
+        """Remember, or go back."""
+        if isinstance(message, Begin):
+            self.learner.remember({"book": msgspec.to_builtins(self.book)})
+            self.save()
+        elif (remembered := self.learner.undo()) is not None:
+            self._open(remembered["book"])
+
+    def save(self) -> None:
+        """Write a checkpoint; where that fails teaching goes on, with a warning."""
+        try:
+            self.learner.save(self.config.out / CHECKPOINTS, {"book": msgspec.to_builtins(self.book)})
+        except OSError as error:
+            self.console.print(f"[bold red]no checkpoint was written ({error}); teaching goes on[/]")
+
+    def _open(self, book: dict) -> None:
+        self.book = msgspec.convert(book, Book)
+        self.book.write(self.config.out, self.facts)
+
+
+def learn(link: Link, life: int, config: TeachConfig, facts: PolicyFacts, addresses: Addresses) -> None:
+    """Be the learner's process until SIGTERM, or until the process that started it is gone; then save."""
+    told = Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    torch.set_num_threads(1)
+    torch.manual_seed(config.seed)
+
+    def watch() -> None:
+        link.beat()
+        if told.is_set():
+            raise Over
+
+    with zmq.Context() as context, closing(LearnerEnd(context, addresses)) as line:
+        lessons = Lessons(config, facts, line, Console())
+        lessons.start(resume=life > 0 or config.resume)
+        try:
+            lessons.learner.run(lessons.judge, watch, lessons.turn)
+        except (Over, Orphaned):
+            lessons.save()
+
+
+def _new_algorithm(config: TeachConfig, facts: PolicyFacts) -> Algorithm:
+    limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
+    return resolve_name(ALGORITHMS[config.algo])(config.settings, facts.obs_size, facts.action_size, limit)

@@ -1,0 +1,113 @@
+"""A session of teaching: the control loop that drives the car as the safety driver asks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.pupil import Pupil
+from agent.teaching import Effect, Event, Teaching, after
+from deploy.clock import RateKeeper, no_collections
+from deploy.safety import STANDSTILL, Command, Guard, Limits
+from deploy.safety_drivers import SafetyDriver
+from deploy.vehicles import Frame, Vehicle
+from deploy.wire import EpisodeReport
+
+
+@dataclass
+class Taught:
+    """What a session has come to."""
+
+    trained: int = 0  # episodes, those that were undone among them
+    tested: int = 0
+    undone: int = 0
+    cycles: int = 0  # control periods
+    missed: int = 0  # of those that nobody drove in
+    policy: Path | None = None  # the best, exported
+
+
+class Session:
+    """One car, one safety driver, one pupil; `run` returns when the safety driver says done."""
+
+    def __init__(
+        self,
+        car: Vehicle,
+        driver: SafetyDriver,
+        pupil: Pupil,
+        limits: Limits,
+        clock: RateKeeper,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.car, self.driver, self.pupil, self.limits, self.clock = car, driver, pupil, limits, clock
+        self.teaching, self.taught = Teaching(), Taught()
+        self._tell = tell
+        self._guard = Guard(limits, clock.now())
+
+    def run(self, watch: Callable[[], None]) -> None:
+        """Drive in real time until all is said and the learner has it; `watch` after every control cycle."""
+        self._tell(self.driver.hint)
+        with no_collections():
+            while self.teaching.phase != "done" or self.pupil.line.sent > self.pupil.line.arrived:
+                self.tick()
+                self.pupil.exchange(keep_weights=self._testing)
+                watch()
+        self.taught.cycles, self.taught.missed = self.clock.tick, self.clock.skipped
+
+    @property
+    def _testing(self) -> bool:
+        return self.teaching.phase == "driving" and self.teaching.task == "test"
+
+    def tick(self) -> None:
+        """One control cycle: see, hear the safety driver, then drive, or stand."""
+        self.clock.wait()
+        frame = self.car.read()
+        now = self.teaching
+        event = self.driver.watch(frame, now.phase, now.task) or ("caught up" if self.pupil.caught_up else None)
+        if event:
+            self._hear(event, frame)
+        if self.teaching.phase == "driving":
+            action = self.pupil.act(frame)
+            command = self._guard(action.tolist(), frame.captured_at_s, self.clock.now())
+            self.pupil.executed(self.car.send(command))
+        else:
+            self.car.send(Command(self._held(frame), STANDSTILL, expires_at_s=self.clock.now()))
+
+    def _hear(self, event: Event, frame: Frame) -> None:
+        before = self.teaching
+        self.teaching, effects = after(before, event)
+        for effect in effects:
+            self._do(effect, frame)
+        if self.teaching.phase == "placing" != before.phase:
+            self._tell(f"{self.teaching.task}: putting the car in place")
+        if event == "undo" and not before.undoable:
+            self._tell("there is nothing to undo")
+
+    def _do(self, effect: Effect, frame: Frame) -> None:
+        match effect:
+            case "begin":
+                self._guard = Guard(self.limits, self.clock.now(), self._held(frame))
+                self.pupil.begin(self.teaching.task, frame)
+            case "undo":
+                self.pupil.undo()
+                self.taught.undone += 1
+                self._tell("the last training episode and all since it began are undone")
+            case "disengaged":
+                reason = frame.truth.disengagement if frame.truth else None
+                self._conclude(self.pupil.end(frame, reason or "safety driver", finished=False))
+            case "finished":
+                self._conclude(self.pupil.end(frame, None, finished=True))
+            case "broken off":
+                broken_off = self.pupil.end(frame, None, finished=False)
+                if broken_off.kind == "train":  # a test counts only when it is over
+                    self._conclude(broken_off)
+
+    def _conclude(self, report: EpisodeReport) -> None:
+        self.pupil.report(report)
+        self.taught.trained += report.kind == "train"
+        self.taught.tested += report.kind == "test"
+        result = "whole route" if report.finished else report.disengagement or "broken off"
+        name = {"train": "trained", "test": "  tested"}[report.kind]
+        self._tell(f"episode {report.episode:3d}  {name} {report.distance_m:5.1f} m  {result}")
+
+    def _held(self, frame: Frame) -> float:
+        """The steering as it is, [-1, 1]."""
+        return min(max(frame.steering_rad / self.limits.max_steering_rad, -1.0), 1.0)

@@ -1,0 +1,123 @@
+"""`lapwing teach`: a car learns to drive its route, an episode at a time, while a safety driver watches.
+
+This process is the car's control loop, in real time; the learner is its child (`lessons.py`).
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pkgutil import resolve_name
+
+import msgspec
+import torch
+import zmq
+from rich.console import Console
+
+from agent.channel import ActorEnd, local_addresses
+from agent.checkpoint import PolicyFacts, make_actor
+from agent.export import ExportConfig, export
+from agent.latent import HISTORY
+from agent.lessons import POLICY, learn
+from agent.pupil import Pupil
+from agent.session import Session, Taught
+from agent.settings import checked
+from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
+from agent.supervisor import Job, Supervisor
+from agent.teach_config import TeachConfig, fitted
+from deploy.clock import RateKeeper, Time
+from deploy.loop import open_vehicle
+from deploy.observation import StateVector
+from deploy.safety import Limits
+from deploy.safety_drivers import SAFETY_DRIVERS
+from deploy.signals import interruptible
+from perception.encoders import load_encoder
+from perception.encoders.vae import VAE
+from perception.episodes import read_episodes
+from perception.files import alone_in, write_whole
+
+FREE = {"resume", "safety", "speed"}  # settings that a run which goes on may change
+SILENCE_S = 60.0  # of the learner until it counts as frozen; saving may take some
+SAVING_S = 30.0  # that the learner may take for its last checkpoint
+
+
+def teach(config: TeachConfig, console: Console) -> Taught:
+    """Teach until the safety driver says done; then export the best policy to policy.onnx in the run's folder.
+
+    Also writes config.json, vae.safetensors, episodes.csv, actor.safetensors and checkpoints/ there. Ctrl-C stops the
+    car, saves and raises KeyboardInterrupt. Raises VehicleError and SafetyDriverError for what the config asks for in
+    vain, SettingsError, EncoderError, DatasetError, SnapshotError where there is nothing to resume, FolderInUseError.
+    """
+    checked(config)
+    torch.set_num_threads(1)
+    encoder = load_encoder(config.encoder)
+    for _ in read_episodes(config.episodes):
+        pass  # all are whole, so the learner can read them
+    with (
+        interruptible(),
+        closing(open_vehicle(config.vehicle, config.road_seed, config.length_m, config.speed)) as car,
+        closing(resolve_name(SAFETY_DRIVERS[config.safety.driver])(car, config.safety)) as driver,
+    ):
+        config, facts = fitted(config, car.spec, encoder.config)
+        with _claimed(config, console), _taught_by_learner(config, facts, console) as (line, learner):
+            pupil = _pupil(config, facts, encoder, line)
+            limits = Limits(facts.max_steering_rad, facts.max_steering_rate_radps, config.watchdog_s)
+            time = Time(config.speed)
+            clock = RateKeeper(config.period_s, time.now, time.sleep)
+            session = Session(car, driver, pupil, limits, clock, console.print)
+            session.run(learner.watch)
+        console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
+        _export_best(config, session.taught, console)
+    return session.taught
+
+
+def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: VAE, line: ActorEnd) -> Pupil:
+    vector = StateVector(facts.top_speed_mps, facts.max_steering_rad, HISTORY)
+    return Pupil(encoder, make_actor(facts), config.noise, config.seed, vector, config.period_s, line)
+
+
+@contextmanager
+def _claimed(config: TeachConfig, console: Console) -> Iterator[None]:
+    """Have the run's folder for ourselves, with what it must have before anything is learned."""
+    written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
+    if config.resume:
+        insist_on_same(config.out / "config.json", written, FREE)
+        load_newest(config.out / CHECKPOINTS, console.print)  # or it raises SnapshotError
+    with alone_in(config.out):
+        if not config.resume:
+            shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
+        write_whole(config.out / "config.json", written)
+        shutil.copyfile(config.encoder, config.out / "vae.safetensors")
+        yield
+
+
+@contextmanager
+def _taught_by_learner(
+    config: TeachConfig, facts: PolicyFacts, console: Console
+) -> Iterator[tuple[ActorEnd, Supervisor]]:
+    """The learner's process, started anew when it is lost, and the line to it; it saves in the end."""
+
+    def tell(_: str) -> None:
+        console.print("[yellow]the learner is lost and started anew; the car has its last policy[/]")
+
+    with tempfile.TemporaryDirectory(prefix="lapwing-") as folder, zmq.Context() as context:
+        addresses = local_addresses(folder)
+        with (
+            Supervisor([Job("the learner", learn, (config, facts, addresses), SILENCE_S)], tell) as learner,
+            closing(ActorEnd(context, addresses)) as line,
+        ):
+            try:
+                yield line, learner
+            finally:
+                (worker,) = learner.workers
+                worker.process.terminate()
+                worker.process.join(SAVING_S)
+
+
+def _export_best(config: TeachConfig, taught: Taught, console: Console) -> None:
+    """Write policy.onnx, whole, if a test has left a policy; who serves it takes it from there."""
+    if not (config.out / POLICY).exists():
+        console.print("no test has been driven, so there is no best policy to export")
+        return
+    export(ExportConfig(run=config.out, out=config.out / "policy.onnx"), console)
+    taught.policy = config.out / "policy.onnx"

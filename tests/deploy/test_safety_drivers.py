@@ -1,0 +1,176 @@
+"""Who watches a car that learns: by a script, or at a keyboard."""
+
+import fcntl
+import os
+import pty
+import select
+import sys
+import termios
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deploy.safety_drivers import SafetyConfig, SafetyDriverError
+from deploy.safety_drivers.keyboard import KeyboardDriver
+from deploy.safety_drivers.scripted import ScriptedDriver
+from tests.deploy.cars import RealCar, SimulatedCar, frame
+
+CONFIG = SafetyConfig(driver="scripted", put_back_s=0.25, reaction_s=0.25, margin_m=0.2, patience_s=5.0)
+
+
+@pytest.fixture
+def car() -> SimulatedCar:
+    return SimulatedCar()
+
+
+@pytest.fixture
+def scripted(car) -> ScriptedDriver:
+    return ScriptedDriver(car, CONFIG)
+
+
+# -- by a script
+
+
+def test_it_takes_over_only_when_it_has_had_time_to_react(scripted):
+    said = [scripted.watch(frame(t, edge_m=0.1), "driving", "train") for t in (10.0, 10.1, 10.2, 10.25)]
+    assert said == [None, None, None, "takeover"]
+
+
+def test_a_danger_that_passes_by_itself_is_none(scripted):
+    for t in range(20):  # a touch of the margin every second cycle
+        assert scripted.watch(frame(t / 10, edge_m=0.1 + 0.2 * (t % 2)), "driving", "train") is None
+
+
+def test_danger_is_a_wheel_near_the_edge_or_what_the_world_calls_one(scripted):
+    for changes in ({"edge_m": 0.19}, {"disengagement": "collision"}):
+        scripted.watch(frame(0.0), "standing", "train")  # another episode
+        scripted.watch(frame(10.0, **changes), "driving", "train")
+        assert scripted.watch(frame(10.3, **changes), "driving", "train") == "takeover"
+    scripted.watch(frame(0.0), "standing", "train")
+    scripted.watch(frame(10.0, edge_m=0.21), "driving", "train")
+    assert scripted.watch(frame(10.3, edge_m=0.21), "driving", "train") is None
+
+
+def test_the_reaction_of_one_episode_is_not_owed_to_the_next(scripted):
+    scripted.watch(frame(10.0, edge_m=0.0), "driving", "train")
+    scripted.watch(frame(10.1), "standing", "train")
+    assert scripted.watch(frame(20.0, edge_m=0.0), "driving", "train") is None
+
+
+def test_who_stands_still_is_out_of_patience(scripted):
+    assert scripted.watch(frame(10.0, distance_m=3.0), "driving", "train") is None
+    assert scripted.watch(frame(14.9, distance_m=3.2), "driving", "train") is None
+    assert scripted.watch(frame(15.0, distance_m=3.2), "driving", "train") == "takeover"
+
+
+def test_who_gets_on_is_not(scripted):
+    for t in range(100):
+        assert scripted.watch(frame(float(t), distance_m=0.3 * t), "driving", "train") is None
+
+
+def test_it_sees_the_end_of_the_route(scripted):
+    assert scripted.watch(frame(1.0, finished=True), "driving", "train") == "finished"
+
+
+def test_the_script_is_asked_for_line_by_line_and_then_done(car):
+    config = SafetyConfig(script=("train", "undo", "test"), rounds=2)
+    driver = ScriptedDriver(car, config)
+    said = [driver.watch(frame(0.0), "standing", "train") for _ in range(8)]
+    assert said == ["train", "undo", "test", "train", "undo", "test", "done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("until_passed", "task", "then"), [(True, "test", "done"), (True, "train", "train"), (False, "test", "train")]
+)
+def test_a_test_that_drove_the_whole_route_is_the_last_if_so_wished(car, until_passed, task, then):
+    driver = ScriptedDriver(car, SafetyConfig(until_passed=until_passed))
+    driver.watch(frame(1.0, finished=True), "driving", task)
+    assert driver.watch(frame(1.1), "standing", task) == then
+
+
+def test_a_car_is_put_back_where_it_was_trained_last_and_for_a_test_at_the_start(scripted, car):
+    scripted.watch(frame(1.0, distance_m=7.0), "driving", "train")
+    scripted.watch(frame(2.0, distance_m=8.0), "driving", "test")
+    for task in ("train", "test"):
+        assert scripted.watch(frame(3.0), "placing", task) is None  # it takes a while
+        assert scripted.watch(frame(3.2), "placing", task) is None
+        assert scripted.watch(frame(3.25), "placing", task) == "in place"
+        assert scripted.watch(frame(3.3), "waiting", task) is None
+    assert car.put_back_to_m == [7.0, 0.0]
+
+
+def test_after_the_whole_route_training_starts_at_its_start(scripted, car):
+    scripted.watch(frame(1.0, distance_m=7.0, finished=True), "driving", "train")
+    scripted.watch(frame(3.0), "placing", "train")
+    scripted.watch(frame(9.0), "placing", "train")
+    assert car.put_back_to_m == [0.0]
+
+
+def test_a_real_car_is_not_watched_by_a_script():
+    with pytest.raises(SafetyDriverError, match="needs a simulated car"):
+        ScriptedDriver(RealCar(), CONFIG)
+
+
+# -- at a keyboard
+
+
+@pytest.fixture
+def type_keys(monkeypatch) -> Iterator[Callable[[bytes], None]]:
+    """Types on the terminal that is standard input, until all has arrived there."""
+    ours, theirs = pty.openpty()
+
+    def type_keys(keys: bytes) -> None:
+        os.write(ours, keys)
+        while int.from_bytes(fcntl.ioctl(theirs, termios.FIONREAD, b"\0" * 4), sys.byteorder) < len(keys):
+            select.select([theirs], [], [], 0.02)
+
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        yield type_keys
+    os.close(ours)
+
+
+def test_every_key_says_what_its_letter_means_one_per_control_cycle(type_keys):
+    driver = KeyboardDriver(RealCar(), SafetyConfig())
+    type_keys(b"teudpf ")
+    said = [driver.watch(frame(0.0, None), "standing", "train") for _ in range(8)]
+    driver.close()
+    assert said == ["train", "test", "undo", "done", "pause", "finished", "takeover", None]
+
+
+def test_a_fist_on_the_keyboard_takes_over_and_asks_for_nothing(type_keys):
+    driver = KeyboardDriver(RealCar(), SafetyConfig())
+    type_keys(b"xtttd")
+    said = [driver.watch(frame(0.0, None), phase, "train") for phase in ("driving", "standing", "standing")]
+    driver.close()
+    assert said == ["takeover", None, None]
+
+
+def test_a_person_who_asks_for_a_task_has_put_the_real_car_in_place(type_keys):
+    driver = KeyboardDriver(RealCar(), SafetyConfig())
+    assert driver.watch(frame(0.0, None), "placing", "train") == "in place"
+    driver.close()
+
+
+def test_a_simulated_car_is_put_in_place_for_the_person(type_keys, car):
+    driver = KeyboardDriver(car, SafetyConfig(put_back_s=1.0))
+    said = [driver.watch(frame(t), "placing", "test") for t in (5.0, 5.5, 6.0)]
+    assert driver.watch(frame(7.0, finished=True), "driving", "test") == "finished"
+    driver.close()
+    assert said == [None, None, "in place"]
+    assert car.put_back_to_m == [0.0]
+
+
+def test_the_terminal_is_given_back_as_it_was(type_keys):
+    before = termios.tcgetattr(sys.stdin)
+    driver = KeyboardDriver(RealCar(), SafetyConfig())
+    assert termios.tcgetattr(sys.stdin) != before
+    driver.close()
+    assert termios.tcgetattr(sys.stdin) == before
+
+
+def test_without_a_terminal_there_is_no_keyboard(monkeypatch):
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        with pytest.raises(SafetyDriverError, match="no terminal"):
+            KeyboardDriver(RealCar(), SafetyConfig())
