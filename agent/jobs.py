@@ -99,7 +99,6 @@ def lesson(
     Raises SnapshotError or DatasetError where that cannot be read.
     """
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("medium")  # oneDNN, whose float32 is faster than MKL's on AMD
     torch.manual_seed(config.seed)
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
 
