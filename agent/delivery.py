@@ -31,6 +31,7 @@ class Outbox:
         self._first = 0  # number of the oldest message kept
         self._next = 0  # of the next to send
         self.arrived = 0  # the learner is known to have all before that
+        self.saved = 0  # a checkpoint is known to hold all before that
         self._heard_at_s = 0.0  # when a receipt came last, or something was sent after silence
 
     def __len__(self) -> int:
@@ -74,7 +75,8 @@ class Outbox:
         if receipt.before < self.arrived:
             self._next = receipt.before
         self.arrived, self._next = receipt.before, max(self._next, receipt.before)
-        while self._kept and self._first < min(receipt.saved, receipt.before):
+        self.saved = max(self.saved, min(receipt.saved, receipt.before))
+        while self._kept and self._first < self.saved:
             self._kept.popleft()
             self._first += 1
         self._heard_at_s, self.version = now_s, receipt.version
