@@ -53,6 +53,15 @@ def train(arguments: list[str]) -> int:
     return 0 if train(config, Console()).solved else 1
 
 
+def act(arguments: list[str]) -> None:
+    """Drive for a learner that trains on another machine."""
+    from rich.console import Console
+
+    from agent.act import ActConfig, act
+
+    act(_parse(ActConfig, "act", arguments), Console())
+
+
 def sweep(arguments: list[str]) -> int:
     """Train with each seed and each combination of settings; after -- come options of lapwing train."""
     from rich.console import Console
@@ -145,20 +154,8 @@ def keys(arguments: list[str]) -> None:
 COMMANDS = {
     command.__name__: command
     for command in (
-        play,
-        record,
-        pretrain,
-        train,
-        sweep,
-        teach,
-        plot,
-        evaluate,
-        export,
-        serve,
-        drive,
-        report,
-        demo,
-        keys,
+        *(play, record, pretrain, train, act, sweep, teach),
+        *(plot, evaluate, export, serve, drive, report, demo, keys),
     )
 }
 

@@ -119,6 +119,7 @@ class ActorEnd:
     ) -> None:
         self.actor, self.outbox = actor, Outbox()
         self.malformed = 0
+        self.heard_at_s = 0.0  # when weights came last, on the monotonic clock
         self._size = size
         self._beat_at_s = 0.0
         self._experience = connect(context, zmq.DEALER, addresses.experience, QUEUE, keys)
@@ -182,6 +183,8 @@ class ActorEnd:
                 newest = self._read(frames)
             except WireError:
                 self.malformed += 1
+        if newest:
+            self.heard_at_s = time.monotonic()
         return newest
 
     def _read(self, frames: Frames) -> tuple[Weights, np.ndarray]:

@@ -1,33 +1,32 @@
-"""What the processes of a run do: the learner's, and each actor's."""
+"""What the learner's process does, and what one process does that drives and learns by turns."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pkgutil import resolve_name
 
-import gymnasium
-import numpy as np
 import torch
 import zmq
 
-from agent.actor import Driver, LearnerGone
+from agent.actors import run_driver
 from agent.algorithms import ALGORITHMS
-from agent.channel import ActorEnd, Addresses, LearnerEnd
-from agent.checkpoint import PolicyFacts, make_actor
+from agent.channel import Addresses, LearnerEnd
+from agent.checkpoint import PolicyFacts
 from agent.experience import random_experience
-from agent.fleet import Fleet, encode_by
 from agent.latent import RateLimit
 from agent.learner import Algorithm, Learner
 from agent.lesson import Face, Lesson, Progress, begin
 from agent.loopback import Loopback
-from agent.noise import OrnsteinUhlenbeck, ladder
 from agent.replay import Replay
 from agent.snapshot import CHECKPOINTS, load_newest, snapshots
 from agent.supervisor import Link, Orphaned
 from agent.train_config import TrainConfig
+from deploy.keys import ServerKeys
 from perception.encoders import load_encoder
 
-GRAPH = "vae.onnx"  # the encoder in a run's folder, as actors use it
+ROLL_CALL_S = 1.0  # between two events that say who has been heard of
+FAREWELLS, FAREWELL_EVERY_S = 10, 0.02
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,34 @@ class Failed:
     reason: str
 
 
-def learn(link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> None:
-    """Be the learner's process until training is over; tells Said, Doing and at the end Progress, or Failed.
+@dataclass(frozen=True)
+class Heard:
+    """An event: these actors have been heard of since the last such event."""
+
+    actors: frozenset[int]
+
+
+class RollCall:
+    """Tells once in a while which actors are heard of; to be called often."""
+
+    def __init__(self, link: Link, line: LearnerEnd) -> None:
+        self._link, self._line = link, line
+        self._at_s = time.monotonic()
+
+    def __call__(self) -> None:
+        """Raises Orphaned as `Link.beat` does."""
+        self._link.beat()
+        now_s = time.monotonic()
+        if now_s - self._at_s > ROLL_CALL_S:
+            heard = frozenset(actor for actor, at_s in self._line.heard_at_s.items() if at_s > self._at_s)
+            self._link.tell(Heard(heard))
+            self._at_s = now_s
+
+
+def learn(
+    link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addresses: Addresses, keys: ServerKeys | None
+) -> None:
+    """Be the learner's process until training is over; tells Said, Doing, Heard and at the end Progress, or Failed.
 
     A life after the first goes on from the newest checkpoint, if there is one yet.
     """
@@ -61,11 +86,11 @@ def learn(link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addres
     try:
         with (
             zmq.Context() as context,
-            closing(LearnerEnd(context, addresses)) as line,
+            closing(LearnerEnd(context, addresses, keys)) as line,
             lesson(config, facts, line, face, resume) as plan,
         ):
-            plan.learner.run(plan.judge, link.beat)
-            plan.learner.stop()
+            plan.learner.run(plan.judge, RollCall(link, line))
+            farewell(plan.learner)
         link.tell(plan.progress)
     except Orphaned:  # nobody is left to learn for
         return
@@ -75,18 +100,19 @@ def learn(link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addres
         link.tell(Failed(str(error)))
 
 
-def drive(link: Link, life: int, actor: int, config: TrainConfig, facts: PolicyFacts, addresses: Addresses) -> None:
-    """Be an actor's process until training is over or the process that started it has ended."""
-    with zmq.Context() as context, closing(ActorEnd(context, addresses, actor)) as line:
-        run_driver(config, facts, line, life, link.beat)
+def farewell(learner: Learner) -> None:
+    """Say more than once that training is over: a publisher drops what comes while its last message is on its way."""
+    for _ in range(FAREWELLS):
+        learner.stop()
+        time.sleep(FAREWELL_EVERY_S)
 
 
-def in_turns(config: TrainConfig, facts: PolicyFacts, face: Face) -> Progress:
+def in_turns(config: TrainConfig, facts: PolicyFacts, graph: bytes, face: Face) -> Progress:
     """Drive and learn by turns in this process, which depends on the config alone; returns what it has come to."""
     line = Loopback()
     with lesson(config, facts, line, face, config.resume) as plan:
         line.turn = lambda: plan.learner.take_turn(plan.judge)
-        run_driver(config, facts, line)
+        run_driver(config, facts, graph, line)
         return plan.progress
 
 
@@ -116,37 +142,3 @@ def lesson(
         learner.take(*random_experience(config.episodes, load_encoder(config.encoder), facts).arrays())
     with Lesson(config, facts, learner, begin(config, snapshot), new_algorithm, face) as plan:
         yield plan
-
-
-def run_driver(
-    config: TrainConfig,
-    facts: PolicyFacts,
-    line: ActorEnd | Loopback,
-    life: int = 0,
-    beat: Callable[[], None] = lambda: None,
-) -> None:
-    """Drive the cars of one actor until training is over; of its later lives none has the noise of another."""
-    torch.set_num_threads(1)
-    count, first = config.envs_per_actor, line.actor * config.envs_per_actor
-    cars = range(first, first + count)
-    envs = [make_env(config) for _ in cars]
-    for car, env in zip(cars, envs, strict=True):
-        env.reset(seed=config.seed + car)
-    noises = [make_noise(config, facts, car, life) for car in cars]
-    fleet = Fleet(envs, encode_by((config.out / GRAPH).read_bytes()))
-    with closing(fleet), suppress(LearnerGone, Orphaned):
-        Driver(fleet, make_actor(facts), noises, line, beat).run()
-
-
-def make_env(config: TrainConfig) -> gymnasium.Env:
-    """The route to learn."""
-    return gymnasium.make(config.env, road_seed=config.road_seed, length_m=config.length_m)
-
-
-def make_noise(config: TrainConfig, facts: PolicyFacts, car: int, life: int) -> OrnsteinUhlenbeck:
-    """The noise of a car, counted over all actors: the first has the full one, the last 1/32 (Barth-Maron 2018)."""
-    count = config.actors * config.envs_per_actor
-    seeds = np.random.SeedSequence(config.seed, spawn_key=(car,) * (life + (car > 0)))
-    return OrnsteinUhlenbeck(
-        config.noise, facts.action_size, np.random.default_rng(seeds), ladder(count - 1 - car, count)
-    )

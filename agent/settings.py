@@ -34,6 +34,11 @@ def checked(config: Config) -> Config:
     return config
 
 
+def read_config(path: Path, kind: type[Config]) -> Config:
+    """The config in a run's config.json. Raises FileNotFoundError and msgspec's DecodeError."""
+    return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=_path)
+
+
 def _path(kind: type, text: Any) -> Path:
     """Paths, the one kind of setting that msgspec does not know."""
     return Path(text)

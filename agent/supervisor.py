@@ -4,8 +4,9 @@ import ctypes
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Pipe, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawValue
@@ -100,7 +101,12 @@ class Supervisor:
         self.workers: list[Worker] = []
 
     def __enter__(self) -> Self:
-        self.workers = [_start(job) for job in self._jobs]
+        with ExitStack() as on_error:
+            on_error.push(self)
+            for job in self._jobs:
+                with _ctrl_c_waits():
+                    self.workers.append(_start(job))
+            on_error.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -136,7 +142,8 @@ class Supervisor:
             self._tell(f"{job.name} {'fell silent' if alive else 'died'} and is started anew")
             _end(worker)
             job.life += 1
-            self.workers[i] = _start(job)
+            with _ctrl_c_waits():
+                self.workers[i] = _start(job)
 
 
 def _heard(pipe: Any) -> Iterator[Any]:
@@ -154,12 +161,26 @@ def _start(job: Job) -> Worker:
     beat_at_s = RawValue(ctypes.c_double, 0.0)
     arguments = (Link(beat_at_s, theirs), job.life, *job.arguments)
     process = context.Process(target=job.target, args=arguments, name=job.name, daemon=True)
-    ctrl_c = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for this process, which ends them
     process.start()
-    signal.signal(signal.SIGINT, ctrl_c)
     theirs.close()
     job.started_at_s = time.monotonic()
     return Worker(job, process, Link(beat_at_s, ours))
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Keep Ctrl-C for later; processes started meanwhile never hear it: it is for this one, which ends them."""
+    resource_tracker.ensure_running()  # which would let it through
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))  # by way of another thread
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
 
 
 def _end(worker: Worker) -> None:

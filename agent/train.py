@@ -1,29 +1,30 @@
 """`lapwing train`: actors drive, a learner learns, each in its own process, until the policy drives the whole route."""
 
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import msgspec
 import torch
 from rich.console import Console
 
-from agent.channel import Addresses, local_addresses
+from agent.actors import CONFIG, FACTS, GRAPH, Orders, make_env
 from agent.checkpoint import PolicyFacts
-from agent.jobs import GRAPH, Doing, Failed, Said, drive, in_turns, learn, make_env
+from agent.crews import Crew, load_crew
+from agent.jobs import Doing, Failed, Heard, Said, in_turns, learn
 from agent.latent import HISTORY, LatentState
 from agent.lesson import Face, Progress
+from agent.rendezvous import Rendezvous, rendezvous
 from agent.settings import checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
-from agent.train_config import TrainConfig, resolved
+from agent.train_config import TrainConfig, insist_on_sense, resolved
 from perception.encoders import load_encoder
 from perception.episodes import read_episodes
 from perception.files import alone_in, write_whole
 from perception.graph import encoder_graph
 
 FREE = {"resume", "actors", "envs_per_actor", "max_episodes", "passes", "checkpoint_every"}  # to change on --resume
+FREE |= {"launcher", "address", "listen", "keys"}
 
 
 class TrainError(RuntimeError):
@@ -33,13 +34,16 @@ class TrainError(RuntimeError):
 
 
 def train(config: TrainConfig, console: Console) -> Progress:
-    """Train until solved or out of episodes; write config.json, vae.*, episodes.csv, actor.safetensors, tensorboard/.
+    """Train until solved or out of episodes.
+
+    Writes config.json, facts.json, vae.*, episodes.csv, actor.safetensors, tensorboard/ and checkpoints/.
 
     Raises SettingsError for settings out of their bounds, FolderInUseError where another process writes to that folder,
-    SnapshotError where there is nothing to resume, EncoderError and DatasetError for what cannot be read, TrainError
-    where the learner finds that out later.
+    SnapshotError where there is nothing to resume, EncoderError and DatasetError for what cannot be read, KeysError,
+    AddressError and LaunchError where no actors could come to it, TrainError where the learner finds that out later.
     """
     checked(config)
+    insist_on_sense(config)
     torch.set_num_threads(1)
     facts = gather_facts(config)
     asked, config = config, resolved(config, facts.top_speed_mps * facts.period_s)
@@ -48,46 +52,50 @@ def train(config: TrainConfig, console: Console) -> Progress:
     written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
     _insist_on_beginning(config, written, console)
     graph = encoder_graph(config.encoder)
-    with alone_in(config.out), console.status("the actors start up") as status:
+    with (
+        load_crew(config.launcher)(config.actors, config.address) as crew,
+        rendezvous(config.listen, config.keys, crew.host) as met,
+        alone_in(config.out),
+        console.status("the actors start up") as status,
+    ):
         if not config.resume:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
-        write_whole(config.out / "config.json", written)
+        write_whole(config.out / CONFIG, written)
+        write_whole(config.out / FACTS, msgspec.json.format(msgspec.json.encode(facts)))
         shutil.copyfile(config.encoder, config.out / "vae.safetensors")
         write_whole(config.out / GRAPH, graph)
         face = Face(console.print, status.update)
-        return in_turns(config, facts, face) if config.sync else supervised(config, facts, face)
+        if config.sync:
+            return in_turns(config, facts, graph, face)
+        return supervised(config, facts, graph, crew, met, face)
 
 
-def supervised(config: TrainConfig, facts: PolicyFacts, face: Face) -> Progress:
+def supervised(
+    config: TrainConfig, facts: PolicyFacts, graph: bytes, crew: Crew, met: Rendezvous, face: Face
+) -> Progress:
     """Have a learner and actors at work until training is over, each in a process that is started anew when it dies."""
-    with local_line() as addresses:
-        jobs = [Job("the learner", learn, (config, facts, addresses), silence_s=60.0)]
-        jobs += [Job(f"actor {i}", drive, (i, config, facts, addresses)) for i in range(config.actors)]
-        with Supervisor(jobs, face.say) as supervisor:
-            for event in supervisor.events():
-                match event:
-                    case Said(text):
-                        face.say(text)
-                    case Doing(text):
-                        face.show(text)
-                    case Failed(reason):
-                        raise TrainError(reason)
-                    case Progress():
-                        return event
+    learner = Job("the learner", learn, (config, facts, met.learner, met.learner_keys), silence_s=60.0)
+    actors = crew.start(Orders(config, facts, graph, met.actors, met.actor_keys), face.say)
+    with Supervisor([learner, *actors], face.say) as supervisor:
+        for event in supervisor.events():
+            match event:
+                case Said(text):
+                    face.say(text)
+                case Doing(text):
+                    face.show(text)
+                case Heard(heard):
+                    crew.watch(heard)
+                case Failed(reason):
+                    raise TrainError(reason)
+                case Progress():
+                    return event
     raise TrainError("the learner ended without a result")
-
-
-@contextmanager
-def local_line() -> Iterator[Addresses]:
-    """Addresses in a folder that goes with them."""
-    with tempfile.TemporaryDirectory(prefix="lapwing-") as folder:
-        yield local_addresses(folder)
 
 
 def _insist_on_beginning(config: TrainConfig, written: bytes, console: Console) -> None:
     """Raise where a run can neither begin nor go on: SnapshotError for --resume, DatasetError else."""
     if config.resume:
-        insist_on_same(config.out / "config.json", written, FREE)
+        insist_on_same(config.out / CONFIG, written, FREE)
         load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{text}[/]"))
     else:
         next(read_episodes(config.episodes), None)

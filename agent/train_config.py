@@ -62,6 +62,10 @@ class TrainConfig:
     sync: bool = False  # drive and learn by turns in one process, as Kendall 2018; depends on the seed alone
     actors: Count = 1  # processes that drive
     envs_per_actor: Count = 1  # cars of each; of all the first has the full noise, the last 1/32; Barth-Maron 2018
+    launcher: Literal["local", "ray"] = "local"  # of actors: processes of this machine, or of a Ray cluster
+    address: str | None = None  # of the Ray cluster, HOST:PORT or auto; None = Ray is started here
+    listen: str | None = None  # tcp://HOST:PORT for actors on other machines (`lapwing act`); PORT + 1 is used too
+    keys: Path | None = None  # folder `server` that `lapwing keys` wrote; without it they must be on this machine
     resume: bool = False  # go on from the newest checkpoint in that folder
     checkpoint_every: Count = 2000  # updates, and on to the end of a test
     max_episodes: Count = 150  # training episodes before giving up
@@ -78,6 +82,16 @@ class TrainConfig:
     def settings(self) -> Settings:
         """Those of the algorithm that learns."""
         return getattr(self, self.algo)
+
+
+def insist_on_sense(config: TrainConfig) -> None:
+    """Raise SettingsError where one setting needs another."""
+    if config.address and config.launcher != "ray":
+        raise SettingsError(f"address is {config.address} but launcher is {config.launcher}; expected --launcher ray")
+    if config.keys and not config.listen:
+        raise SettingsError(f"keys is {config.keys} but nobody listens; expected --listen tcp://HOST:PORT too")
+    if config.sync and (config.listen or config.launcher != "local"):
+        raise SettingsError("sync is for one process, without --listen and --launcher ray")
 
 
 def resolved(config: TrainConfig, top_m: float) -> TrainConfig:

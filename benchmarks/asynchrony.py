@@ -33,16 +33,18 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
+from agent.actors import Orders, actor_jobs
 from agent.algorithms.ddpg import DDPG
 from agent.channel import ActorEnd, Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts
-from agent.jobs import GRAPH, drive, lesson
+from agent.jobs import lesson
 from agent.learner import Learner
 from agent.lesson import Face
 from agent.ratio import Ratio
+from agent.rendezvous import rendezvous
 from agent.replay import Replay
 from agent.supervisor import Job, Link, Supervisor
-from agent.train import gather_facts, local_line
+from agent.train import gather_facts
 from agent.train_config import TrainConfig, resolved
 from benchmarks.runs import write_page
 from deploy.wire import Experience, Weights
@@ -108,12 +110,12 @@ def send(rate: Any, addresses: Addresses, pipe: Connection) -> None:
 def channel(console: Console) -> dict[str, float]:
     """Transitions taken per second, updates beside that as a share of those without, and the weights' way in ms."""
     rates = []
-    with local_line() as addresses, zmq.Context() as context, closing(TimedEnd(context, addresses)) as line:
+    with rendezvous(None, None, None) as met, zmq.Context() as context, closing(TimedEnd(context, met.learner)) as line:
         line.published_at_s = {}
         learner, rate = idle_learner(line), RawValue(c_double, 0.0)
         spawn = get_context("spawn")
         ours, theirs = spawn.Pipe(duplex=False)
-        actor = spawn.Process(target=send, args=(rate, addresses, theirs), daemon=True)
+        actor = spawn.Process(target=send, args=(rate, met.actors, theirs), daemon=True)
         actor.start()
         while 0 not in line.heard_at_s:
             run_for(learner, 0.1)
@@ -263,11 +265,11 @@ def scale_once(actors: int, console: Console) -> Scaled:
     )
     facts = gather_facts(asked)
     config = resolved(asked, facts.top_speed_mps * facts.period_s)
-    write_whole(config.out / GRAPH, encoder_graph(config.encoder))
-    with local_line() as addresses:
-        jobs = [Job("the learner", count, (config, facts, addresses), silence_s=60.0)]
-        jobs += [Job(f"actor {i}", drive, (i, config, facts, addresses)) for i in range(actors)]
-        with Supervisor(jobs, console.print) as supervisor:
+    config.out.mkdir(parents=True, exist_ok=True)
+    with rendezvous(None, None, None) as met:
+        orders = Orders(config, facts, encoder_graph(config.encoder), met.actors)
+        learner = Job("the learner", count, (config, facts, met.learner), silence_s=60.0)
+        with Supervisor([learner, *actor_jobs(orders, range(actors))], console.print) as supervisor:
             found = next(event for event in supervisor.events() if isinstance(event, Scaled))
             for worker in supervisor.workers:
                 worker.process.kill()

@@ -30,12 +30,13 @@ import tyro
 import zmq
 from rich.console import Console
 
+from agent.actors import Orders, run_driver
 from agent.channel import ActorEnd, Addresses, Upward
-from agent.checkpoint import PolicyFacts
-from agent.jobs import GRAPH, Said, learn, run_driver
+from agent.jobs import Said, learn
+from agent.rendezvous import rendezvous
 from agent.snapshot import CHECKPOINTS, Snapshot, load_newest, snapshots
 from agent.supervisor import Job, Link, Supervisor
-from agent.train import gather_facts, local_line
+from agent.train import gather_facts
 from agent.train_config import TrainConfig, resolved
 from benchmarks.asynchrony import RUNS, prepare
 from deploy.wire import Experience
@@ -112,12 +113,10 @@ class AuditedEnd(ActorEnd):
         os.write(self._book, line.encode())  # at once: who is killed flushes nothing
 
 
-def drive(
-    link: Link, life: int, actor: int, config: TrainConfig, facts: PolicyFacts, addresses: Addresses, books: Path
-) -> None:
+def drive(link: Link, life: int, orders: Orders, number: int, books: Path) -> None:
     """Be an actor's process that keeps books."""
-    with zmq.Context() as context, closing(AuditedEnd(context, addresses, actor, books)) as line:
-        run_driver(config, facts, line, life, link.beat)
+    with zmq.Context() as context, closing(AuditedEnd(context, orders.learner, number, books)) as line:
+        run_driver(orders.config, orders.facts, orders.graph, line, life, link.beat)
 
 
 def audit(books: Path, snapshot: Snapshot, random_transitions: int) -> dict[str, int]:
@@ -160,11 +159,11 @@ def running(asked: TrainConfig, tell: Callable[[str], None]) -> Iterator[tuple[S
     facts = gather_facts(asked)
     config = resolved(asked, facts.top_speed_mps * facts.period_s)
     shutil.rmtree(config.out, ignore_errors=True)
-    write_whole(config.out / GRAPH, encoder_graph(config.encoder))
-    with local_line() as addresses:
-        jobs = [Job("the learner", learn, (config, facts, addresses), silence_s=15.0)]
-        books = config.out / "books"
-        jobs += [Job(f"actor {i}", drive, (i, config, facts, addresses, books)) for i in range(config.actors)]
+    config.out.mkdir(parents=True)
+    with rendezvous(None, None, None) as met:
+        orders = Orders(config, facts, encoder_graph(config.encoder), met.actors)
+        jobs = [Job("the learner", learn, (config, facts, met.learner, None), silence_s=15.0)]
+        jobs += [Job(f"actor {i}", drive, (orders, i, config.out / "books")) for i in range(config.actors)]
         with Supervisor(jobs, tell) as supervisor:
             yield supervisor, config.out
             for worker in supervisor.workers:

@@ -45,6 +45,11 @@ class KeyPair:
     secret: bytes = field(repr=False)
 
     @classmethod
+    def new(cls) -> Self:
+        """A pair that nobody has."""
+        return cls(*zmq.curve_keypair())
+
+    @classmethod
     def load(cls, path: Path) -> Self:
         """The pair whose secret key is in that file. Raises KeysError."""
         secret = _read(path)
@@ -102,9 +107,9 @@ def _pair(path: Path, known_by: Iterable[Path]) -> KeyPair:
         return KeyPair.load(path)
     if others := [other for other in known_by if other.exists()]:
         raise KeysError(f"{path} is missing though {others[0]} is there; put it back, or remove that for new keys")
-    public, secret = zmq.curve_keypair()
-    _write(path, secret, mode=0o600)
-    return KeyPair(public, secret)
+    pair = KeyPair.new()
+    _write(path, pair.secret, mode=0o600)
+    return pair
 
 
 def _keep(path: Path, key: bytes) -> None:

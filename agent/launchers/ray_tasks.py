@@ -4,35 +4,21 @@ Every node needs Lapwing and the sweep's folder under the same path. A trial who
 from its newest checkpoint.
 """
 
-import os
-import socket
 import time
 from typing import Self
 
-from agent.launchers.attempt import LOG, Attempt, LaunchError, Order
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere; read on import
-try:
-    import ray
-    from ray.exceptions import RayError, TaskCancelledError
-except ImportError as error:
-    raise LaunchError("--launcher ray: Ray is not installed; expected pip install 'lapwing[cluster]'") from error
+from agent.cluster import join, ray, ray_errors
+from agent.launchers.attempt import LOG, Attempt, Order
 
 RETRIES = 3  # when a node dies
 POLL_S = 0.1
-PATIENCE_S = 10.0  # until somebody answers at an address
 
 
 class RayTasks:
     """As many trials at a time as Ray has CPUs: `jobs` of them where it is started here."""
 
     def __init__(self, jobs: int, address: str | None = None) -> None:
-        own = {} if address else {"num_cpus": jobs, "include_dashboard": False}
-        try:
-            _insist_on_somebody(address)
-            ray.init(address or "local", log_to_driver=False, configure_logging=False, **own)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise LaunchError(f"--address {address}: no Ray cluster there ({error})") from error
+        join(jobs, address)
         self._task = ray.remote(num_cpus=1, max_retries=RETRIES)(attempt)
         self.at_once = int(ray.cluster_resources().get("CPU", 0))
         self._running: dict[ray.ObjectRef, Order] = {}
@@ -64,9 +50,9 @@ class RayTasks:
         order = self._running.pop(ref)
         try:
             ray.get(ref)
-        except TaskCancelledError:
+        except ray_errors.TaskCancelledError:
             pass
-        except RayError as error:
+        except ray_errors.RayError as error:
             order.folder.mkdir(parents=True, exist_ok=True)
             with (order.folder / LOG).open("a") as log:
                 log.write(f"{error}\n")
@@ -94,10 +80,3 @@ def attempt(order: Order) -> None:
 def _wait(attempt: Attempt) -> None:
     while not attempt.over():
         time.sleep(POLL_S)
-
-
-def _insist_on_somebody(address: str | None) -> None:
-    """Raise OSError where nobody listens at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = (address or "").rpartition("/")[2].rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host, int(port)), PATIENCE_S).close()

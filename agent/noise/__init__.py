@@ -9,7 +9,8 @@ the action to try:
 
 Noise on the action (`gaussian`, `ou`) adds to μ(s); noise on the weights (`parameter`) drives with a perturbed copy of
 the actor. The actor itself is never touched, so an evaluation is `greedy(actor, obs)`, whatever explored before.
-`RandomStart` puts uniform steps before any of them. `Turns` is of many actors, whose strengths `ladder` spreads.
+`RandomStart` puts uniform steps before any of them. `Turns` is of many actors, whose strengths `ladder` spreads, and
+`between` where nobody knows how many there are.
 All randomness comes from `rng`; `state()` between two episodes is JSON-ready and holds it.
 """
 
@@ -18,7 +19,7 @@ from pkgutil import resolve_name
 from agent.noise.explorer import Explorer, NoiseError, greedy
 from agent.noise.ornstein_uhlenbeck import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
 from agent.noise.random_start import RandomStart
-from agent.noise.turns import Turns, ladder
+from agent.noise.turns import Turns, between, ladder
 
 __all__ = [
     "CONFIGS",
@@ -29,6 +30,7 @@ __all__ = [
     "OrnsteinUhlenbeckConfig",
     "RandomStart",
     "Turns",
+    "between",
     "greedy",
     "ladder",
     "load_noise",

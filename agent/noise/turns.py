@@ -17,6 +17,16 @@ def ladder(actor: int, actors: int) -> float:
     return 32.0 ** (actor / (actors - 1) - 1) if actors > 1 else 1.0
 
 
+def between(actor: int) -> float:
+    """The strength of an actor's noise among nobody knows how many: 32 to the −½, −¼, −¾, −⅛, −⅝, …
+
+    The exponents are the van der Corput sequence in base 2 (van der Corput 1935), of which any first N are spread
+    evenly over the range of `ladder`.
+    """
+    digits = f"{actor + 1:b}"
+    return 32.0 ** -(int(digits[::-1], 2) / 2 ** len(digits))
+
+
 class Turns:
     """Explores one episode as the first of `explorers` does, the next as the second, and so on around."""
 

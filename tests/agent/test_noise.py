@@ -1,6 +1,7 @@
 """Each kind of noise has the statistics that its equations imply."""
 
 import json
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from agent.actors import make_noise
 from agent.networks import Actor
-from agent.noise import NoiseError, OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig, RandomStart, Turns, ladder
+from agent.noise import NoiseError, OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig, RandomStart, Turns, between, ladder
 from agent.noise.explorer import Additive
 from agent.noise.gaussian import Gaussian, GaussianConfig
 from agent.noise.parameter import ParameterNoise, ParameterNoiseConfig
+from agent.train_config import TrainConfig
+from tests.agent.fakes import FACTS
 
 PAPER = OrnsteinUhlenbeckConfig(theta=0.6, sigma=0.4, half_life=250)
 OBS = np.random.default_rng(7).standard_normal((50, 4)).astype(np.float32)
@@ -132,6 +136,21 @@ def test_a_ladder_of_six_doubles_from_a_thirty_second_to_one():
     assert [ladder(i, 6) for i in range(6)] == pytest.approx([1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
     assert (ladder(0, 50), ladder(49, 50)) == pytest.approx((1 / 32, 1))
     assert ladder(0, 1) == 1
+
+
+def test_where_nobody_knows_how_many_there_are_each_finds_a_place_between_the_others():
+    exponents = [-math.log(between(i), 32) for i in range(7)]
+    assert exponents == pytest.approx([1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8])
+
+
+def test_cars_on_other_machines_have_noise_of_their_own_between_the_full_one_and_the_least():
+    config = TrainConfig(actors=2, envs_per_actor=2)
+    noises = [make_noise(config, FACTS, car, life) for car in range(6) for life in (0, 1)]
+    exponents = [-math.log(noise.scale, 32) for noise in noises[::2]]
+    assert exponents == pytest.approx([0, 1 / 3, 2 / 3, 1, 1 / 2, 1 / 4])
+    for noise in noises:
+        noise.reset(0)
+    assert len({tuple(noise() / noise.scale) for noise in noises}) == 12
 
 
 def test_actors_take_turns_each_with_its_own_strength():

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,23 @@ def test_none_outlives_the_run(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted_run()
     assert not any(worker.process.is_alive() for worker in supervisor.workers)
+
+
+def test_ctrl_c_while_processes_start_is_neither_lost_nor_heard_by_them(tmp_path, monkeypatch):
+    """It comes while the second one starts, and goes to all, as from a terminal."""
+    started: list[BaseProcess] = []
+    start = BaseProcess.start
+
+    def interrupted_start(process: BaseProcess) -> None:
+        start(process)
+        started.append(process)
+        if len(started) == 2:
+            until(tmp_path / "a-0")
+            for pid in (started[0].pid, started[1].pid, os.getpid()):
+                os.kill(pid or 0, signal.SIGINT)
+            until(tmp_path / "b-0")  # it was not ended by that
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted_start)
+    with pytest.raises(KeyboardInterrupt), Supervisor([Job(name, stay, (name, tmp_path)) for name in "abc"], print):
+        pytest.fail("it should have been interrupted before")
+    assert [process.exitcode for process in started] == [-signal.SIGKILL] * len(started)

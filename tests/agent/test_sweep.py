@@ -142,7 +142,8 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path, capsys, options,
 
 
 def test_without_ray_its_launcher_says_what_to_install(tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "agent.launchers.ray_tasks", raising=False)
+    for module in ("agent.launchers.ray_tasks", "agent.cluster"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["sweep", "--out", str(tmp_path / "sweep"), "--launcher", "ray", *QUICK]) == 2
     assert "pip install 'lapwing[cluster]'" in capsys.readouterr().err

@@ -7,9 +7,7 @@ import resource
 import select
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -31,11 +29,8 @@ from agent.train import train
 from agent.train_config import TrainConfig
 from deploy.wire import EpisodeReport
 from perception.encoders import EncoderError
-from perception.episodes import DatasetError, RecordConfig, read_episodes, record
-from tests.agent.runs import write_encoder
-
-TINY = ("--length-m", "12", "--ratio.per-episode", "3", "--ratio.per-step", "0.05", "--ratio.band", "0")
-TINY += ("--ddpg.hidden", "8")
+from perception.episodes import DatasetError, read_episodes
+from tests.agent.processes import training, until_it_says, workers_of
 
 
 def told(kind: str, distance_m: float = 0.0, finished: bool = False) -> EpisodeReport:
@@ -79,19 +74,6 @@ def test_the_snapshot_to_keep_is_that_of_a_test_that_none_outdid():
     assert [progress.add(told("test", distance)) for distance in (0.0, 5.0, 4.0, 5.0)] == [True, True, False, True]
     assert not progress.add(told("train", 100.0))
     assert progress.add(told("test", 4.9, finished=True))
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory) -> Path:
-    """A few random episodes."""
-    folder = tmp_path_factory.mktemp("data") / "episodes"
-    record(RecordConfig(out=folder, frames=60))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("vae") / "vae.safetensors")
 
 
 def test_a_missing_encoder_is_an_error_before_anything_is_written(tmp_path):
@@ -144,6 +126,7 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
         "actor.safetensors",
         "config.json",
         "episodes.csv",
+        "facts.json",
         "tensorboard",
         "vae.onnx",
         "vae.safetensors",
@@ -198,26 +181,6 @@ def check_episodes(rows: list[dict[str, str]], random: int) -> None:
     steps = [int(row["steps"]) for row in rows if row["kind"] == "train"]
     assert int(rows[1]["updates"]) == int(3 + 0.05 * (random + 2 * steps[0]))  # the test waited for exactly these
     assert int(rows[3]["updates"]) == int(6 + 0.05 * (random + 2 * sum(steps)))
-
-
-@contextmanager
-def training(encoder: Path, dataset: Path, out: Path, *more: str) -> Iterator[subprocess.Popen]:
-    """`lapwing train` in a process group of its own."""
-    arguments = ["--encoder", str(encoder), "--episodes", str(dataset), "--out", str(out), "--passes", "999", *TINY]
-    arguments += more
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lapwing", "train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def until_it_has_saved(process: subprocess.Popen, out: Path) -> None:
@@ -289,19 +252,6 @@ def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, 
     updates = [int(row["updates"]) for row in rows]
     assert updates == sorted(updates)
     assert updates[2 * episodes - 1] == saved.facts["updates"]
-
-
-def workers_of(process: subprocess.Popen) -> list[int]:
-    """The pids of its learner and its actors, in the order in which they were started."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
-
-
-def until_it_says(process: subprocess.Popen, text: str) -> None:
-    said = ""
-    while text not in said:
-        said = process.stdout.readline()
-        assert said, process.stderr.read()
 
 
 def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, dataset, tmp_path):

@@ -2,6 +2,7 @@
 
 --env tests.agent.worlds:Slow-v0       takes 20 ms a step until then
 --env tests.agent.worlds:Broken-v0     cannot be made until then
+--env tests.agent.worlds:SlowLane-v0   the lane, 50 ms a step until then
 """
 
 import os
@@ -14,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 GATE = "LAPWING_TEST_GATE"
-SLOW, BROKEN = f"{__name__}:Slow-v0", f"{__name__}:Broken-v0"
+SLOW, BROKEN, SLOW_LANE = (f"{__name__}:{world}-v0" for world in ("Slow", "Broken", "SlowLane"))
 SMALL = ("--encoder", "none", "--algo", "ddpg", "--ddpg.hidden", "8", "--evaluation-episodes", "1")
 
 
@@ -39,5 +40,19 @@ class World(gymnasium.Env):
         return np.zeros(1, np.float32), float(action[0]), False, False, {}
 
 
+class SlowLane(gymnasium.Wrapper):
+    """The lane of `lapwing train`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(gymnasium.make("sim:LaneFollowing-v0", **options))
+        self.gate = Path(os.environ[GATE])
+
+    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict]:
+        if not self.gate.exists():
+            time.sleep(0.05)
+        return super().step(action)
+
+
+gymnasium.register("SlowLane-v0", SlowLane)
 gymnasium.register("Slow-v0", World, max_episode_steps=10, kwargs={"delay_s": 0.02})
 gymnasium.register("Broken-v0", World, max_episode_steps=10, kwargs={"broken": True})
