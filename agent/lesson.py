@@ -103,7 +103,7 @@ class Lesson:
         if progress.fruitless == self.config.restart_after:
             self.face.say("no whole route for long: the networks start anew, the replay stays")
             learner.algorithm, progress.fruitless = self.new_algorithm(), 0
-        if report.kind == "test" and learner.updates - self._saved_at >= self.config.checkpoint_every:
+        if learner.updates - self._saved_at >= self.config.checkpoint_every:
             self._save()
         return progress.over
 

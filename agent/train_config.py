@@ -67,7 +67,7 @@ class TrainConfig:
     listen: str | None = None  # tcp://HOST:PORT for actors on other machines (`lapwing act`); PORT + 1 is used too
     keys: Path | None = None  # folder `server` that `lapwing keys` wrote; without it they must be on this machine
     resume: bool = False  # go on from the newest checkpoint in that folder
-    checkpoint_every: Count = 2000  # updates, and on to the end of a test
+    checkpoint_every: Count = 2000  # updates, and on to the end of an episode
     max_episodes: Count = 150  # training episodes before giving up
     passes: Count = 3  # tests in a row that must drive the whole route
     restart_after: Count = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022

@@ -246,12 +246,12 @@ def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, 
         assert process.wait(timeout=60) == 1, process.stderr.read()
     with (out / "episodes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["kind"], row["episode"]) for row in rows] == [
-        pair for number in range(episodes + 2) for pair in (("train", str(number)), ("test", str(number + 1)))
-    ]
+    trained = [int(row["episode"]) for row in rows if row["kind"] == "train"]
+    assert trained == list(range(len(trained)))  # none is lost, none counts twice
+    assert len([row for row in rows if row["kind"] == "test"]) == episodes + 2
     updates = [int(row["updates"]) for row in rows]
     assert updates == sorted(updates)
-    assert updates[2 * episodes - 1] == saved.facts["updates"]
+    assert saved.facts["updates"] in updates
 
 
 def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, dataset, tmp_path):
