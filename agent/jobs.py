@@ -13,10 +13,10 @@ from agent.actors import run_driver
 from agent.algorithms import ALGORITHMS
 from agent.channel import Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts
+from agent.course import Course, Face, Progress, begin
 from agent.experience import random_experience
 from agent.latent import RateLimit
 from agent.learner import Algorithm, Learner
-from agent.lesson import Face, Lesson, Progress, begin
 from agent.loopback import Loopback
 from agent.replay import Replay
 from agent.snapshot import CHECKPOINTS, load_newest, snapshots
@@ -87,7 +87,7 @@ def learn(
         with (
             zmq.Context() as context,
             closing(LearnerEnd(context, addresses, keys)) as line,
-            lesson(config, facts, line, face, resume) as plan,
+            course(config, facts, line, face, resume) as plan,
         ):
             plan.learner.run(plan.judge, RollCall(link, line))
             farewell(plan.learner)
@@ -110,16 +110,16 @@ def farewell(learner: Learner) -> None:
 def in_turns(config: TrainConfig, facts: PolicyFacts, graph: bytes, face: Face) -> Progress:
     """Drive and learn by turns in this process, which depends on the config alone; returns what it has come to."""
     line = Loopback()
-    with lesson(config, facts, line, face, config.resume) as plan:
+    with course(config, facts, line, face, config.resume) as plan:
         line.turn = lambda: plan.learner.take_turn(plan.judge)
         run_driver(config, facts, graph, line)
         return plan.progress
 
 
 @contextmanager
-def lesson(
+def course(
     config: TrainConfig, facts: PolicyFacts, line: LearnerEnd | Loopback, face: Face, resume: bool
-) -> Iterator[Lesson]:
+) -> Iterator[Course]:
     """A learner and its judge, from the newest checkpoint or with random experience.
 
     Raises SnapshotError or DatasetError where that cannot be read.
@@ -133,12 +133,12 @@ def lesson(
 
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
-    learner = Learner(new_algorithm(), replay, config.ratio, line)
+    learner = Learner(new_algorithm(), replay, config.ratio, line, config.publish_every)
     snapshot = None
     if resume:
         snapshot = load_newest(config.out / CHECKPOINTS, lambda text: face.say(f"[yellow]{text}[/]"))
         learner.restore(snapshot)
     else:
         learner.take(*random_experience(config.episodes, load_encoder(config.encoder), facts).arrays())
-    with Lesson(config, facts, learner, begin(config, snapshot), new_algorithm, face) as plan:
+    with Course(config, facts, learner, begin(config, snapshot), new_algorithm, face) as plan:
         yield plan

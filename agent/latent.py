@@ -47,13 +47,8 @@ class LatentState(gymnasium.Wrapper):
         self.state.executed(executed)
         return self._flatten(obs), float(reward), terminated, truncated, info | {"executed": executed}
 
-    def mirrored(self) -> np.ndarray:
-        """Return the last observation as it would be on the mirrored road: image flipped, steering negated."""
-        return np.concatenate([self._encode(self._frame[:, ::-1].copy()), self._state * MIRROR_STATE])
-
     def _flatten(self, obs: dict[str, np.ndarray]) -> np.ndarray:
-        self._frame, self._state = obs["image"], self.state.assemble(*obs["state"][:2])
-        return np.concatenate([self._encode(self._frame), self._state])
+        return np.concatenate([self._encode(obs["image"]), self.state.assemble(*obs["state"][:2])])
 
     def _encode(self, image: np.ndarray) -> np.ndarray:
         return latents(self.encoder, image[None])[0]

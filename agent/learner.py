@@ -19,7 +19,6 @@ from agent.snapshot import Snapshot, learner_tensors, restore_learner, save_snap
 from agent.train_config import Settings
 from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 
-PUBLISH_EVERY = 20  # updates
 LEARNED = ("updates", "transitions", "episodes")
 COUNTERS = (*LEARNED, "version")
 UNSEEN = 1_000_000  # versions more than a learner publishes between two checkpoints
@@ -65,10 +64,13 @@ class Algorithm(Protocol):
 class Learner:
     """One algorithm fed by any number of actors; `run` returns when the judge of the reports has seen enough."""
 
-    def __init__(self, algorithm: Algorithm, replay: Replay, ratio: Ratio, line: LearnerEnd | Loopback) -> None:
+    def __init__(
+        self, algorithm: Algorithm, replay: Replay, ratio: Ratio, line: LearnerEnd | Loopback, publish_every: int = 20
+    ) -> None:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
         self.updates = self.transitions = self.episodes = self.version = self.first_version = 0
         self.began = time.monotonic()
+        self._publish_every = publish_every  # updates
         self._weights = len(flat_weights(algorithm.policy))
         self._logged: dict[str, Tensor] = {}  # by the latest updates
         self._remembered: Snapshot | None = None
@@ -205,7 +207,7 @@ class Learner:
     def _update(self) -> None:
         self._logged |= self.algorithm.update(self.replay.sample(self.algorithm.config.batch_size))
         self.updates += 1
-        if self.updates % PUBLISH_EVERY == 0 or self.due == 0:
+        if self.updates % self._publish_every == 0 or self.due == 0:
             self.publish()
 
     def publish(self, stop: bool = False) -> None:

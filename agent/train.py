@@ -9,10 +9,10 @@ from rich.console import Console
 
 from agent.actors import CONFIG, FACTS, GRAPH, Orders, make_env
 from agent.checkpoint import PolicyFacts
+from agent.course import Face, Progress
 from agent.crews import Crew, load_crew
 from agent.jobs import Doing, Failed, Heard, Said, in_turns, learn
 from agent.latent import HISTORY, LatentState
-from agent.lesson import Face, Progress
 from agent.rendezvous import Rendezvous, rendezvous
 from agent.settings import checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest

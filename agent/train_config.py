@@ -71,6 +71,7 @@ class TrainConfig:
     max_episodes: Count = 150  # training episodes before giving up
     passes: Count = 3  # tests in a row that must drive the whole route
     restart_after: Count = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
+    publish_every: Count = 20  # updates until actors are sent new weights
     replay_capacity: Count = 100_000  # transitions
     ratio: Ratio = field(default_factory=Ratio)
     noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)

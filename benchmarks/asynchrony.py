@@ -37,9 +37,9 @@ from agent.actors import Orders, actor_jobs
 from agent.algorithms.ddpg import DDPG
 from agent.channel import ActorEnd, Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts
-from agent.jobs import lesson
+from agent.course import Face
+from agent.jobs import course
 from agent.learner import Learner
-from agent.lesson import Face
 from agent.ratio import Ratio
 from agent.rendezvous import rendezvous
 from agent.replay import Replay
@@ -283,7 +283,7 @@ def count(link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addres
     with (
         zmq.Context() as context,
         closing(LearnerEnd(context, addresses)) as line,
-        lesson(config, facts, line, silent, resume=False) as plan,
+        course(config, facts, line, silent, resume=False) as plan,
     ):
         learner = plan.learner
         learner.ratio = replace(config.ratio, per_step=1e9)  # updates without end

@@ -21,7 +21,7 @@ from agent.algorithms import ALGORITHMS
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import load_actor
-from agent.lesson import Progress
+from agent.course import Progress
 from agent.ratio import Ratio
 from agent.settings import SettingsError
 from agent.snapshot import SnapshotError, load_newest

@@ -63,7 +63,7 @@ class Progress:
         return replace(self, passes_wanted=config.passes, max_episodes=config.max_episodes)
 
 
-class Lesson:
+class Course:
     """The judge of a learner's episodes; writes episodes.csv, actor.safetensors, tensorboard/ and checkpoints/."""
 
     def __init__(
