@@ -136,7 +136,7 @@ class Course:
         result = "whole route" if report.finished else report.disengagement or "out of time"
         self.face.say(
             f"episode {len(trained):3d}  trained {before[-1] if before else '    –'} m  "
-            f"test {report.distance_m:5.1f} m at {report.distance_m / report.steps * 36:4.1f} km/h  "
+            f"test {report.distance_m:5.1f} m at {report.distance_m / max(report.steps, 1) * 36:4.1f} km/h  "
             f"[{'green' if report.finished else 'yellow'}]{result}[/]  "
             f"{learner.updates} updates  {learner.seconds:.0f} s"
         )

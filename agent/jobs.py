@@ -89,9 +89,10 @@ def learn(
             closing(LearnerEnd(context, addresses, keys)) as line,
             course(config, facts, line, face, resume) as plan,
         ):
-            plan.learner.run(plan.judge, RollCall(link, line))
+            if not plan.progress.over:
+                plan.learner.run(plan.judge, RollCall(link, line))
+            link.tell(plan.progress)  # first: a learner that is lost from here on has nothing left to do
             farewell(plan.learner)
-        link.tell(plan.progress)
     except Orphaned:  # nobody is left to learn for
         return
     except Exception as error:

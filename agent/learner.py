@@ -184,7 +184,7 @@ class Learner:
             found, expected = [(array.dtype.str, array.shape) for array in arrays], ("<f4", (self._weights,))
             return found in ([], [expected]) and bool(np.isfinite(numbers).all())
         obs, action = self.replay.obs_size, self.replay.action_size
-        n = arrays[2].shape[:1] if len(arrays) == 5 else ()
+        n = (len(arrays[0]) if len(arrays) == 5 and arrays[0].ndim else 0,)
         expected = [("<f4", (*n, obs)), ("<f4", (*n, action)), ("<f4", n), ("|b1", n), ("<f4", (*n, obs))]
         return [(array.dtype.str, array.shape) for array in arrays] == expected and bool(
             all(np.isfinite(array).all() for array in arrays)

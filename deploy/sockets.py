@@ -25,6 +25,13 @@ OPTIONS = {
     zmq.HEARTBEAT_TTL: 2000,  # ms, the same as the peer is told
     zmq.MAXMSGSIZE: MAX_ARRAY_BYTES,  # bytes a frame (default unlimited)
 }
+QUIET = {  # where the queue may be full when a peer dies: a heartbeat would then abort the process (libzmq 4.3.5)
+    zmq.HEARTBEAT_IVL: 0,
+    zmq.TCP_KEEPALIVE: 1,  # the kernel's own heartbeats instead
+    zmq.TCP_KEEPALIVE_IDLE: 1,  # s
+    zmq.TCP_KEEPALIVE_INTVL: 1,  # s
+    zmq.TCP_KEEPALIVE_CNT: 2,
+}
 
 
 class AddressError(Exception):
@@ -89,7 +96,7 @@ def drain(socket: zmq.Socket, limit: int = 256) -> Iterator[list[bytes]]:
 def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socket:
     socket = context.socket(kind)
     socket.set_hwm(queue)
-    for option, value in OPTIONS.items():
+    for option, value in (OPTIONS | (QUIET if kind == zmq.SUB else {})).items():
         socket.setsockopt(option, value)
     return socket
 
@@ -121,5 +128,5 @@ def _is_loopback(host: str) -> bool:
 
 def _explain(address: str, error: zmq.ZMQError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"address {address} is already in use; choose another with --bind"
+        return f"address {address} is already in use; choose another"
     return f"address {address} cannot be used: {error.strerror}"

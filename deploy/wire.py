@@ -127,14 +127,14 @@ class EpisodeReport(Message, frozen=True):
 class Begin(Message, frozen=True):
     """Car to learner: an episode to learn from begins here. Remember all that you are; it may be undone."""
 
-    actor: Number
+    actor: ActorNumber
     episode: Number
 
 
 class Undo(Message, frozen=True):
     """Car to learner: be again what you were at the last Begin."""
 
-    actor: Number
+    actor: ActorNumber
 
 
 class Weights(Message, frozen=True):

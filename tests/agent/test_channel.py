@@ -1,10 +1,13 @@
 """Experience and weights cross real sockets; strangers are refused, and what is no message of ours is dropped."""
 
+import itertools
+import select
 import socket as tcp
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from itertools import count
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 import agent.channel
 import agent.delivery
 from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
-from deploy.sockets import AddressError, bind, connect
+from deploy.sockets import OPTIONS, AddressError, bind, connect
 from deploy.wire import (
     Begin,
     Delivery,
@@ -484,3 +487,27 @@ def test_begin_and_undo_are_never_dropped(learner, actor, monkeypatch):
     begin, undo = Begin(actor=0, episode=1), Undo(actor=0)
     assert [actor.send(message) for message in (begin, REPORT, undo)] == [True, False, True]
     assert [message for message, _ in received(learner, 2, actor)] == [begin, undo]
+
+
+def publish_for_ever(addresses: Addresses) -> None:
+    """Be a learner that publishes faster than anybody reads."""
+    with zmq.Context() as context, closing(LearnerEnd(context, addresses)) as line:
+        for version in itertools.count():
+            list(line.receive(wait_ms=1))
+            line.publish(header(version), np.zeros(100, np.float32))
+
+
+def test_an_actor_outlives_a_learner_that_is_killed_while_weights_wait_unread(addresses, context):
+    """Longer than a heartbeat: one on a socket whose queue is full would end this very process (libzmq 4.3.5)."""
+    with closing(ActorEnd(context, addresses)) as actor:
+        for _ in range(2):
+            learner = get_context("spawn").Process(target=publish_for_ever, args=(addresses,), daemon=True)
+            learner.start()
+            while actor.newest_weights(wait_ms=100) is None:
+                pass
+            select.select([learner.sentinel], [], [], 0.3)  # which does not end: a time in which the queue fills
+            learner.kill()
+            learner.join()
+            waiter = context.socket(zmq.PULL)  # nothing ever comes; two heartbeats go by
+            waiter.poll(2 * OPTIONS[zmq.HEARTBEAT_IVL])
+            waiter.close()

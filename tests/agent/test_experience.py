@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from agent.experience import random_experience
-from agent.latent import LatentState, RateLimit
+from agent.latent import RateLimit
 from perception.encoders.vae import VAE, VAEConfig
 from perception.episodes import DatasetError, RecordConfig, read_episodes, record
-from sim.lane_following import LaneFollowing
 from tests.agent.fakes import FACTS
 
 
@@ -46,20 +45,6 @@ def test_the_first_observation_of_an_episode_remembers_no_action(dataset, encode
 def test_a_missing_dataset_is_named(tmp_path, encoder):
     with pytest.raises(DatasetError, match="nothing-here"):
         random_experience(tmp_path / "nothing-here", encoder, FACTS)
-
-
-def test_a_mirrored_observation_sees_the_flipped_image_and_the_opposite_steering(encoder):
-    env = LatentState(LaneFollowing(), encoder)
-    env.reset(seed=0)
-    obs, *_ = env.step(np.array([0.1, 0.5], np.float32))
-    mirrored = env.mirrored()
-    flipped = env.unwrapped.task.frame[:, ::-1].copy()
-    with torch.inference_mode():
-        latent = encoder.encode(torch.from_numpy(flipped)[None])[0][0].numpy()
-    env.close()
-    assert np.array_equal(mirrored[:32], latent)
-    assert mirrored[32:].tolist() == (obs[32:] * [1, -1, -1, 1, -1, 1]).tolist()
-    assert obs[34] == pytest.approx(0.1, abs=1e-6)  # the newest executed steering
 
 
 def test_the_rate_limit_moves_steering_no_further_than_the_motors_can():

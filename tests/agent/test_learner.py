@@ -236,12 +236,13 @@ def damaged(index: int, array: np.ndarray) -> tuple:
         damaged(2, np.zeros((), np.float32)),
         damaged(3, np.zeros(2, np.float32)),
         damaged(4, np.full((2, 2), np.nan, np.float32)),
+        (experience("..")[0], *(array[0] for array in experience("..")[1:])),
         experience("..")[:-1],
         experience("..")[:1],
         report("test", np.zeros(3, np.float32)),
         (msgspec.structs.replace(report("train")[0], distance_m=float("nan")),),
     ],
-    ids=["obs", "length", "dtype", "number", "flag", "not finite", "too few", "none", "weights", "report"],
+    ids=["obs", "length", "dtype", "number", "flag", "not finite", "no batch", "too few", "none", "weights", "report"],
 )
 def test_what_does_not_fit_is_counted_and_dropped(message):
     line = Line(message, experience(".."), report("test"))

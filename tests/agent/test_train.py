@@ -254,6 +254,13 @@ def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, 
     assert saved.facts["updates"] in updates
 
 
+def test_a_run_that_is_over_is_over_when_it_is_resumed(encoder, dataset, tmp_path):
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path, length_m=6.0, max_episodes=1)
+    config = replace(config, ratio=Ratio(3.0, 0.0, band=0), checkpoint_every=1)
+    first = train(config, Console(quiet=True))
+    assert train(replace(config, resume=True), Console(quiet=True)) == first
+
+
 def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, dataset, tmp_path):
     with training(encoder, dataset, tmp_path / "out") as process:
         until_it_drives(process, tmp_path / "out")
