@@ -87,9 +87,9 @@ class RoundOver(Exception):
     """The time is up."""
 
 
-def send(rate: Any, addresses: Addresses, pipe: Connection) -> None:
+def send(rate: Any, core: int, addresses: Addresses, pipe: Connection) -> None:
     """Be the actor: send `rate` transitions per second until it is negative, then tell when each weights arrived."""
-    pin(1)
+    os.sched_setaffinity(0, {core})
     rng, arrived, sent = np.random.default_rng(0), list[tuple[int, float]](), 0.0
     floats = [rng.standard_normal((CHUNK, width), dtype=np.float32) for width in (OBS, ACTION, OBS)]
     arrays = floats[0], floats[1], floats[2][:, 0], np.zeros(CHUNK, bool), floats[2]
@@ -112,10 +112,12 @@ def channel(console: Console) -> dict[str, float]:
     rates = []
     with rendezvous(None, None, None) as met, zmq.Context() as context, closing(TimedEnd(context, met.learner)) as line:
         line.published_at_s = {}
-        learner, rate = idle_learner(line), RawValue(c_double, 0.0)
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[0]})  # a child of this process begins there, too
+        learner, rate = full_learner(line), RawValue(c_double, 0.0)
         spawn = get_context("spawn")
         ours, theirs = spawn.Pipe(duplex=False)
-        actor = spawn.Process(target=send, args=(rate, met.actors, theirs), daemon=True)
+        actor = spawn.Process(target=send, args=(rate, cores[-1], met.actors, theirs), daemon=True)
         actor.start()
         while 0 not in line.heard_at_s:
             run_for(learner, 0.1)
@@ -127,6 +129,7 @@ def channel(console: Console) -> dict[str, float]:
         rate.value = -1.0
         arrived, dropped = ours.recv()
         actor.join()
+        os.sched_setaffinity(0, cores)
     way_ms = [1e3 * (at_s - line.published_at_s[version]) for version, at_s in arrived]
     found = {
         "ingest_transitions_per_s": median(busy[0] for _, busy in rates),
@@ -134,16 +137,16 @@ def channel(console: Console) -> dict[str, float]:
         "updates_per_s_idle": median(silent[1] for silent, _ in rates),
         "weights_p50_ms": float(np.percentile(way_ms, 50)),
         "weights_p99_ms": float(np.percentile(way_ms, 99)),
+        "weights_arrived": len({version for version, _ in arrived}) / len(line.published_at_s),
         "dropped_messages": dropped,
     }
     console.print(rows("The learner's channel, one actor", found))
     return found
 
 
-def idle_learner(line: LearnerEnd) -> Learner:
+def full_learner(line: LearnerEnd) -> Learner:
     """A learner with the lane's own DDPG, full replay, and updates due without end."""
     torch.set_num_threads(1)
-    pin(0)
     config = TrainConfig()
     replay = Replay(config.replay_capacity, OBS, ACTION, torch.Generator().manual_seed(0))
     learner = Learner(DDPG(config.ddpg, OBS, ACTION), replay, Ratio(0.0, 1e9), line)
@@ -167,13 +170,6 @@ def run_for(learner: Learner, seconds: float) -> tuple[float, float]:
         learner.run(lambda *_: False, watch)
     took = time.perf_counter() - began
     return (learner.transitions - transitions) / took, (learner.updates - updates) / took
-
-
-def pin(core: int) -> None:
-    """Keep this process to one core, if there are several."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
 # -- learning

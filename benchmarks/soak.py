@@ -3,10 +3,10 @@
     python -m benchmarks.soak [--minutes 30] [--json]
 
 The learner or an actor, drawn by lot, is killed (or, now and then, frozen) while real cars drive. Every actor writes
-down what it sends and what the learner acknowledged as saved, before it sends it; in the end that is held against the
-last checkpoint: each message of each actor's life is in it once, up to some number that is no less than the greatest
-acknowledged. Memory is that of all processes, once the replay is full, at the beginning and at the end. The curve is
-held against undisturbed runs of three seeds. The result stands in benchmarks/results/soak.json.
+down what it sends, before it sends it, and what the learner acknowledged as saved; the learner what it takes, what it
+saves and from where it goes on. In the end the books are held against each other: what was acknowledged is in the last
+checkpoint, and nothing is there twice. Then come undisturbed runs of three seeds, against which the curve is held; the
+memory of each process of the first is watched. The result stands in benchmarks/results/soak.json.
 """
 
 import csv
@@ -17,9 +17,9 @@ import shutil
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -30,23 +30,27 @@ import tyro
 import zmq
 from rich.console import Console
 
+import agent.learner
+from agent import jobs
 from agent.actors import Orders, run_driver
-from agent.channel import ActorEnd, Addresses, Upward
-from agent.jobs import Said, learn
+from agent.channel import ActorEnd, Addresses, LearnerEnd, Upward
+from agent.checkpoint import PolicyFacts
+from agent.jobs import Said
 from agent.rendezvous import rendezvous
-from agent.snapshot import CHECKPOINTS, Snapshot, load_newest, snapshots
+from agent.snapshot import CHECKPOINTS, Snapshot, load_newest, save_snapshot, snapshots
 from agent.supervisor import Job, Link, Supervisor
 from agent.train import gather_facts
 from agent.train_config import TrainConfig, resolved
 from benchmarks.asynchrony import RUNS, prepare
-from deploy.wire import Experience
-from perception.episodes import read_episodes
+from deploy.wire import Delivery, Experience
 from perception.files import write_whole
 from perception.graph import encoder_graph
 
 RESULT = Path("benchmarks/results/soak.json")
 WINDOW = 4000  # updates whose tests are averaged
 SEEDS, CURVE = 3, 20_000  # undisturbed runs, and the updates that they are compared on
+LEAK_MINUTES, SAMPLE_S = 5.0, 2.0  # of the undisturbed run whose memory is watched
+LEARNER = "learner"  # its book, beside those of the actors' lives
 FROZEN = 0.2  # share of the victims that are stopped instead of killed
 
 
@@ -63,6 +67,15 @@ class Config:
     json: bool = False  # print one JSON object as the last line
 
 
+class Audit(msgspec.Struct):
+    """Transitions in the actors' books, and in the last checkpoint."""
+
+    acknowledged: int = 0  # that actors were told are saved
+    lost: int = 0  # of those, not there
+    doubled: int = 0  # there more than once
+    never_arrived: int = 0  # missing between those that are there
+
+
 class Result(msgspec.Struct, frozen=True):
     """What came of it."""
 
@@ -70,16 +83,12 @@ class Result(msgspec.Struct, frozen=True):
     killed: dict[str, int]
     frozen: dict[str, int]
     restarts: int
-    acknowledged: int  # transitions that actors were told are saved
-    lost: int  # of those, not in the last checkpoint
-    doubled: int  # transitions in the last checkpoint beyond those that were sent
-    never_arrived: int  # transitions that are missing between those that are there; they were not acknowledged
-    rss_growth: float  # of all processes, from the second quarter, by when the replay is full, to the last
-    rss_mb: float  # median
+    audit: Audit
     tests: int
     whole_routes: int  # of them
     curve_m: list[float]  # mean test distance in each window of updates, -1 where there was no test
-    undisturbed_m: list[list[float]]
+    undisturbed_m: list[list[float]] = []  # the same of other seeds
+    rss_growth: dict[str, float] = {}  # of each process of the first of those, once its replay is full, to its end
 
 
 # -- actors that keep books
@@ -90,7 +99,6 @@ class AuditedEnd(ActorEnd):
 
     def __init__(self, context: zmq.Context, addresses: Addresses, actor: int, folder: Path) -> None:
         super().__init__(context, addresses, actor)
-        folder.mkdir(parents=True, exist_ok=True)
         self._book = os.open(folder / str(self.outbox.life), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._saved = 0
 
@@ -119,25 +127,72 @@ def drive(link: Link, life: int, orders: Orders, number: int, books: Path) -> No
         run_driver(orders.config, orders.facts, orders.graph, line, life, link.beat)
 
 
-def audit(books: Path, snapshot: Snapshot, random_transitions: int) -> dict[str, int]:
-    """Transitions by the actors' books and a checkpoint, named as in Result."""
-    arrived = dict(snapshot.facts["arrived"])
-    acknowledged = lost = sent_and_arrived = 0
+def learn_audited(
+    link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addresses: Addresses, book: Path
+) -> None:
+    """Be the learner's process, with a book of each message that it takes, each checkpoint, and where it goes on."""
+    file = os.open(book, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    class Audited(LearnerEnd):
+        def receive(self, wait_ms: int = 0) -> Iterator[tuple[Upward, list[np.ndarray]]]:
+            taken, self.inbox.take = self.inbox.take, lambda delivery: taken(delivery) and note(delivery)
+            try:
+                yield from super().receive(wait_ms)
+            finally:
+                self.inbox.take = taken
+
+    def note(delivery: Delivery) -> bool:
+        os.write(file, f"took {delivery.life} {delivery.number}\n".encode())
+        return True
+
+    def save(folder: Path, snapshot: Snapshot) -> None:
+        os.write(file, f"saves {snapshot.step} 0\n".encode())
+        save_snapshot(folder, snapshot)
+
+    def load(folder: Path, warn: Callable[[str], None]) -> Snapshot:
+        snapshot = load_newest(folder, warn)
+        os.write(file, f"resumes {snapshot.step} 0\n".encode())
+        return snapshot
+
+    if not snapshots(config.out / CHECKPOINTS):
+        os.write(file, b"begins 0 0\n")
+    jobs.LearnerEnd, jobs.load_newest, agent.learner.save_snapshot = Audited, load, save  # of this process alone
+    jobs.learn(link, life, config, facts, addresses, None)
+
+
+def learned(book: Path, step: int) -> Counter[tuple[int, int]]:
+    """How often a checkpoint has each message, by the learner's book: (life, number)."""
+    saved, now = {0: Counter[tuple[int, int]]()}, Counter[tuple[int, int]]()
+    for line in book.read_text().splitlines():
+        word, first, second = line.split()
+        match word:
+            case "took":
+                now[int(first), int(second)] += 1
+            case "saves":
+                saved[int(first)] = now.copy()
+            case _:  # begins, resumes
+                now = saved[int(first)].copy()
+    return saved[step]
+
+
+def audit(books: Path, snapshot: Snapshot) -> Audit:
+    """Hold the actors' books against the learner's, up to that checkpoint."""
+    found = Audit()
+    taken = learned(books / LEARNER, snapshot.step)
     for book in books.iterdir():
-        lines = [line.split() for line in book.read_text().splitlines()]
+        if book.name == LEARNER:
+            continue
+        life, lines = int(book.name), [line.split() for line in book.read_text().splitlines()]
         counts = {int(number): int(count) for number, count in lines if number != "saved"}
         saved = max((int(number) for word, number in lines if word == "saved"), default=0)
-        before = arrived.get(int(book.name), 0)
-        acknowledged += sum(count for number, count in counts.items() if number < saved)
-        lost += sum(count for number, count in counts.items() if before <= number < saved)
-        sent_and_arrived += sum(count for number, count in counts.items() if number < before)
-    excess = snapshot.facts["transitions"] - random_transitions - sent_and_arrived
-    return {
-        "acknowledged": acknowledged,
-        "lost": lost,
-        "doubled": max(0, excess),
-        "never_arrived": max(0, -excess),
-    }
+        last = max((number for of, number in taken if of == life), default=-1)
+        for number, count in counts.items():
+            times = taken[life, number]
+            found.acknowledged += count * (number < saved)
+            found.lost += count * (number < saved and times == 0)
+            found.doubled += count * max(0, times - 1)
+            found.never_arrived += count * (number < last and times == 0)
+    return found
 
 
 # -- the run
@@ -150,7 +205,6 @@ class Log:
     killed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     frozen: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     restarts: int = 0
-    rss_mb: list[float] = field(default_factory=list)  # of all processes, once a victim
 
 
 @contextmanager
@@ -162,9 +216,11 @@ def running(asked: TrainConfig, tell: Callable[[str], None]) -> Iterator[tuple[S
     config.out.mkdir(parents=True)
     with rendezvous(None, None, None) as met:
         orders = Orders(config, facts, encoder_graph(config.encoder), met.actors)
-        jobs = [Job("the learner", learn, (config, facts, met.learner, None), silence_s=15.0)]
-        jobs += [Job(f"actor {i}", drive, (orders, i, config.out / "books")) for i in range(config.actors)]
-        with Supervisor(jobs, tell) as supervisor:
+        (books := config.out / "books").mkdir()
+        learner = (config, facts, met.learner, books / LEARNER)
+        work = [Job("the learner", learn_audited, learner, silence_s=15.0)]
+        work += [Job(f"actor {i}", drive, (orders, i, books)) for i in range(config.actors)]
+        with Supervisor(work, tell) as supervisor:
             yield supervisor, config.out
             for worker in supervisor.workers:
                 worker.process.kill()
@@ -193,7 +249,6 @@ def _disturb(supervisor: Supervisor, log: Log, config: Config, lots: random.Rand
             return
         if now_s - latest_s > config.every_s:
             latest_s = now_s
-            log.rss_mb.append(rss_mb(os.getpid()) + sum(rss_mb(worker.process.pid) for worker in supervisor.workers))
             victim, freeze = lots.choice(supervisor.workers), lots.random() < FROZEN
             (log.frozen if freeze else log.killed)[victim.job.name] += 1
             os.kill(victim.process.pid or 0, signal.SIGSTOP if freeze else signal.SIGKILL)
@@ -210,8 +265,8 @@ def rss_mb(pid: int | None) -> float:
 
 def growth(rss_mb: list[float]) -> float:
     """From the second quarter, by when the replay is full, to the last."""
-    quarter = max(1, len(rss_mb) // 4)
-    return median(rss_mb[-quarter:]) / median(rss_mb[quarter : 2 * quarter] or rss_mb) - 1
+    quarter = len(rss_mb) // 4
+    return median(rss_mb[-quarter:]) / median(rss_mb[quarter : 2 * quarter]) - 1
 
 
 def curve(run: Path) -> list[float]:
@@ -240,17 +295,25 @@ def settings(config: Config, seed: int, name: str) -> TrainConfig:
     )
 
 
-def undisturbed(config: Config, seed: int, console: Console) -> list[float]:
-    """The curve of a run that nothing happens to."""
+def undisturbed(config: Config, seed: int, minutes: float, console: Console) -> dict[str, list[float]]:
+    """The memory of each process of a run that nothing happens to, MB every two seconds; it leaves its curve.
+
+    It goes on for so many minutes, and until there are enough updates to compare curves.
+    """
     asked = settings(config, seed, f"undisturbed-{seed}")
-    with (
-        running(asked, console.print) as (supervisor, run),
-        suppress(StopIteration),
-    ):
-        events = supervisor.events()
-        while _updates(run) < CURVE:
-            next(events)
-    return curve(asked.out)
+    held = defaultdict[str, list[float]](list)
+    with running(asked, console.print) as (supervisor, run):
+        began_s = next_s = time.monotonic()
+        for _ in supervisor.events():
+            now_s = time.monotonic()
+            if now_s > next_s:
+                next_s = now_s + SAMPLE_S
+                held["the supervisor"].append(rss_mb(os.getpid()))
+                for worker in supervisor.workers:
+                    held[worker.job.name].append(rss_mb(worker.process.pid))
+            if now_s - began_s > 60 * minutes and _updates(run) >= CURVE:
+                break
+    return held
 
 
 def _updates(run: Path) -> int:
@@ -264,26 +327,31 @@ def main(config: Config) -> None:
     asked = settings(config, config.seed, "disturbed")
     log = soak(asked, config, lots, console)
     snapshot = load_newest(asked.out / CHECKPOINTS, console.print)
-    random_transitions = 2 * sum(len(episode.rewards) for episode in read_episodes(asked.episodes))
     tests = snapshot.facts["progress"]["tests"]
     result = Result(
         minutes=config.minutes,
         killed=dict(log.killed),
         frozen=dict(log.frozen),
         restarts=log.restarts,
-        **audit(asked.out / "books", snapshot, random_transitions),
-        rss_growth=round(growth(log.rss_mb), 4),
-        rss_mb=round(median(log.rss_mb)),
+        audit=audit(asked.out / "books", snapshot),
         tests=len(tests),
         whole_routes=sum(test["finished"] for test in tests),
         curve_m=curve(asked.out),
-        undisturbed_m=[undisturbed(config, seed, console) for seed in range(SEEDS)] if config.compare else [],
     )
     if config.compare:
+        result = compare(config, result, console)
         write_whole(RESULT, msgspec.json.format(msgspec.json.encode(result)))
     console.print(result)
     if config.json:
         print(json.dumps(msgspec.to_builtins(result)))  # noqa: T201
+
+
+def compare(config: Config, result: Result, console: Console) -> Result:
+    """The result beside runs that nothing happens to; the first goes on for long enough to see a leak."""
+    held = [undisturbed(config, seed, LEAK_MINUTES if seed == 0 else 0.0, console) for seed in range(SEEDS)]
+    grown = {name: round(growth(samples), 4) for name, samples in held[0].items()}
+    curves = [curve(settings(config, seed, f"undisturbed-{seed}").out) for seed in range(SEEDS)]
+    return msgspec.structs.replace(result, rss_growth=grown, undisturbed_m=curves)
 
 
 if __name__ == "__main__":
