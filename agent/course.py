@@ -33,13 +33,16 @@ class Progress:
     passes: int = 0
     fruitless: int = 0  # tests since the last that drove the whole route, or since the networks started anew
     best_m: float = -1.0
-    train: list[EpisodeReport] = field(default_factory=list)
+    trained: int = 0  # episodes
+    trained_m: float | None = None  # in the latest of the car that tests
     tests: list[EpisodeReport] = field(default_factory=list)
 
     def add(self, report: EpisodeReport) -> bool:
         """Count an episode; return True when it is a test that no earlier one outdid."""
         if report.kind == "train":
-            self.train.append(report)
+            self.trained += 1
+            if (report.actor, report.car) == (0, 0):
+                self.trained_m = report.distance_m
             return False
         self.tests.append(report)
         self.passes = self.passes + 1 if report.finished else 0
@@ -104,10 +107,10 @@ class Course:
             self.face.say("no whole route for long: the networks start anew, the replay stays")
             learner.algorithm, progress.fruitless = self.new_algorithm(), 0
         if learner.updates - self._saved_at >= self.config.checkpoint_every:
-            self._save()
+            self.save()
         return progress.over
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Write a checkpoint; where that fails training goes on, with a warning."""
         self._saved_at = self.learner.updates
         try:
@@ -125,17 +128,17 @@ class Course:
 
     def _tell(self, report: EpisodeReport) -> None:
         """Say what each test has come to, with the training before it, and what the learner is doing now."""
-        learner, trained = self.learner, self.progress.train
+        learner, progress = self.learner, self.progress
         self.face.show(
-            f"episode {len(trained)}: {learner.updates} updates ({learner.updates / learner.seconds:.0f}/s), "
+            f"episode {progress.trained}: {learner.updates} updates ({learner.updates / learner.seconds:.0f}/s), "
             f"{learner.transitions} transitions"
         )
         if report.kind == "train":
             return
-        before = [f"{train.distance_m:5.1f}" for train in trained[-20:] if (train.actor, train.car) == (0, 0)]
+        trained_m = "    –" if progress.trained_m is None else f"{progress.trained_m:5.1f}"
         result = "whole route" if report.finished else report.disengagement or "out of time"
         self.face.say(
-            f"episode {len(trained):3d}  trained {before[-1] if before else '    –'} m  "
+            f"episode {progress.trained:3d}  trained {trained_m} m  "
             f"test {report.distance_m:5.1f} m at {report.distance_m / max(report.steps, 1) * 36:4.1f} km/h  "
             f"[{'green' if report.finished else 'yellow'}]{result}[/]  "
             f"{learner.updates} updates  {learner.seconds:.0f} s"

@@ -1,10 +1,12 @@
 """What the learner's process does, and what one process does that drives and learns by turns."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pkgutil import resolve_name
+from threading import Event
 
 import torch
 import zmq
@@ -57,16 +59,22 @@ class Heard:
     actors: frozenset[int]
 
 
+class Interrupted(Exception):
+    """The run is broken off."""
+
+
 class RollCall:
     """Tells once in a while which actors are heard of; to be called often."""
 
-    def __init__(self, link: Link, line: LearnerEnd) -> None:
-        self._link, self._line = link, line
+    def __init__(self, link: Link, line: LearnerEnd, interrupted: Event) -> None:
+        self._link, self._line, self._interrupted = link, line, interrupted
         self._at_s = time.monotonic()
 
     def __call__(self) -> None:
-        """Raises Orphaned as `Link.beat` does."""
+        """Raises Orphaned as `Link.beat` does, Interrupted when the learner is to save and end."""
         self._link.beat()
+        if self._interrupted.is_set():
+            raise Interrupted
         now_s = time.monotonic()
         if now_s - self._at_s > ROLL_CALL_S:
             heard = frozenset(actor for actor, at_s in self._line.heard_at_s.items() if at_s > self._at_s)
@@ -79,8 +87,10 @@ def learn(
 ) -> None:
     """Be the learner's process until training is over; tells Said, Doing, Heard and at the end Progress, or Failed.
 
-    A life after the first goes on from the newest checkpoint, if there is one yet.
+    A life after the first goes on from the newest checkpoint, if there is one yet. At SIGTERM it saves and ends.
     """
+    interrupted = Event()
+    signal.signal(signal.SIGTERM, lambda *_: interrupted.set())
     face = Face(lambda text: link.tell(Said(text)), lambda text: link.tell(Doing(text)))
     resume = config.resume or (life > 0 and bool(snapshots(config.out / CHECKPOINTS)))
     try:
@@ -90,11 +100,14 @@ def learn(
             course(config, facts, line, face, resume) as plan,
         ):
             if not plan.progress.over:
-                plan.learner.run(plan.judge, RollCall(link, line))
+                try:
+                    plan.learner.run(plan.judge, RollCall(link, line, interrupted))
+                except Interrupted:
+                    return plan.save()
             link.tell(plan.progress)  # first: a learner that is lost from here on has nothing left to do
             farewell(plan.learner)
     except Orphaned:  # nobody is left to learn for
-        return
+        return None
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise

@@ -72,15 +72,17 @@ def restore_learner(algorithm: Any, tensors: dict[str, Tensor]) -> None:
 def save_snapshot(folder: Path, snapshot: Snapshot) -> None:
     """Write a snapshot into the folder of snapshots, then remove all but the last two."""
     whole = folder / f"step-{snapshot.step:09d}"
-    part = whole.with_suffix(".part")
+    part, before = whole.with_suffix(".part"), whole.with_suffix(".before.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         _write(part, snapshot)
-        shutil.rmtree(whole, ignore_errors=True)
+        if whole.exists():  # of the same step; it goes only once its successor is written
+            whole.rename(before)
         part.rename(whole)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
     for old in snapshots(folder)[KEPT:]:
         shutil.rmtree(old)
 

@@ -25,6 +25,7 @@ from perception.graph import encoder_graph
 
 FREE = {"resume", "actors", "envs_per_actor", "max_episodes", "passes", "checkpoint_every"}  # to change on --resume
 FREE |= {"launcher", "address", "listen", "keys"}
+SAVING_S = 30.0  # that the learner may take for a last checkpoint after Ctrl-C
 
 
 class TrainError(RuntimeError):
@@ -34,7 +35,7 @@ class TrainError(RuntimeError):
 
 
 def train(config: TrainConfig, console: Console) -> Progress:
-    """Train until solved or out of episodes.
+    """Train until solved or out of episodes; Ctrl-C saves, unless it is by turns, and raises KeyboardInterrupt.
 
     Writes config.json, facts.json, vae.*, episodes.csv, actor.safetensors, tensorboard/ and checkpoints/.
 
@@ -77,18 +78,28 @@ def supervised(
     learner = Job("the learner", learn, (config, facts, met.learner, met.learner_keys), silence_s=60.0)
     actors = crew.start(Orders(config, facts, graph, met.actors, met.actor_keys), face.say)
     with Supervisor([learner, *actors], face.say) as supervisor:
-        for event in supervisor.events():
-            match event:
-                case Said(text):
-                    face.say(text)
-                case Doing(text):
-                    face.show(text)
-                case Heard(heard):
-                    crew.watch(heard)
-                case Failed(reason):
-                    raise TrainError(reason)
-                case Progress():
-                    return event
+        try:
+            return _outcome(supervisor, crew, face)
+        except KeyboardInterrupt:
+            supervisor.workers[0].process.terminate()  # which lets the learner save
+            supervisor.workers[0].process.join(SAVING_S)
+            raise
+
+
+def _outcome(supervisor: Supervisor, crew: Crew, face: Face) -> Progress:
+    """Show what the learner tells until it has a result."""
+    for event in supervisor.events():
+        match event:
+            case Said(text):
+                face.say(text)
+            case Doing(text):
+                face.show(text)
+            case Heard(heard):
+                crew.watch(heard)
+            case Failed(reason):
+                raise TrainError(reason)
+            case Progress():
+                return event
     raise TrainError("the learner ended without a result")
 
 

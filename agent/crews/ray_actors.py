@@ -69,7 +69,8 @@ class RayActors:
                 self._silent(member)
 
     def _drive(self, member: Member) -> None:
-        member.heard, member.silent = False, 0
+        if member.heard:
+            member.heard, member.silent = False, 0
         member.driving = member.seat.drive.remote(self._orders, member.number, member.life)
 
     def _ended(self, member: Member) -> None:
@@ -79,6 +80,8 @@ class RayActors:
         except ray_errors.RayActorError:  # its process has died, or Ray is still about to start it anew
             if member.heard:
                 self._anew(member, "died")
+            else:
+                self._silent(member)
         except ray_errors.RayError as error:
             member.failures += 1
             if member.failures == TRIES:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
+from socket import socket
 
+import numpy as np
 import pytest
 import torch
+import zmq
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -27,7 +29,8 @@ from agent.settings import SettingsError
 from agent.snapshot import SnapshotError, load_newest
 from agent.train import train
 from agent.train_config import TrainConfig
-from deploy.wire import EpisodeReport
+from deploy.sockets import connect
+from deploy.wire import Delivery, EpisodeReport, Experience, pack
 from perception.encoders import EncoderError
 from perception.episodes import DatasetError, read_episodes
 from tests.agent.processes import training, until_it_says, workers_of
@@ -233,6 +236,8 @@ def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(
     assert list(tmp_path.rglob("*.part")) == []
     if (out / "actor.safetensors").exists():
         load_actor(out / "actor.safetensors")
+    if moment is until_it_drives:  # there is something to go on from
+        assert load_newest(out / "checkpoints", warn=pytest.fail).facts["episodes"] > 0
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(encoder: Path, dataset: Path, tmp_path: Path):
@@ -363,18 +368,53 @@ def test_tests_short_of_the_whole_route_are_counted_until_one_drives_it():
 
 
 def test_the_networks_start_anew_when_tests_stay_fruitless(encoder, dataset, tmp_path):
-    config = TrainConfig(
-        encoder=encoder,
-        episodes=dataset,
-        out=tmp_path / "out",
-        length_m=12.0,
-        max_episodes=3,
-        restart_after=2,
-        ratio=Ratio(1.0, 0.0, band=0),
-    )
+    """A route that is longer than the time for it cannot be driven whole."""
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path / "out", length_m=2000.0, max_episodes=3)
+    config = replace(config, restart_after=2, ratio=Ratio(1.0, 0.0, band=0))
     with (console := Console(width=120)).capture() as capture:
         progress = train(config, console)
-    finished = [report.finished for report in progress.tests]
-    fruitless = any(not a and not b for a, b in pairwise(finished))
-    assert ("start anew" in capture.get()) == fruitless
-    assert len(progress.tests) <= 3
+    assert [report.finished for report in progress.tests] == [False] * 3
+    assert capture.get().count("start anew") == 1
+
+
+JUMPING = """
+import random, time
+real = time.time
+time.time = lambda: real() + random.choice((-1e6, 0.0, 1e6))
+"""
+
+
+def test_a_wall_clock_that_jumps_by_days_disturbs_nobody(encoder, dataset, tmp_path, monkeypatch):
+    """In every process of the run: each imports this module when it starts."""
+    (tmp_path / "sitecustomize.py").write_text(JUMPING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with training(encoder, dataset, tmp_path / "out", "--max-episodes", "3") as process:
+        said, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr  # after three episodes, none of them the whole route three times
+    assert "anew" not in said
+    with (tmp_path / "out" / "episodes.csv").open() as file:
+        assert all(
+            0 <= float(row["wall_s"]) < 1000 and 0 <= float(row["seconds"]) < 1000 for row in csv.DictReader(file)
+        )
+
+
+def test_what_strangers_send_to_a_learner_is_counted_and_dropped(encoder, dataset, tmp_path):
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out, rng = tmp_path / "out", np.random.default_rng(0)
+    with (
+        training(encoder, dataset, out, "--listen", f"tcp://127.0.0.1:{port}", "--max-episodes", "3") as process,
+        zmq.Context() as context,
+        connect(context, zmq.DEALER, f"tcp://127.0.0.1:{port}") as stranger,
+    ):
+        until_it_drives(process, out)
+        foreign = pack(Experience(episode=0, first=0, actor=1), *[np.zeros((2, 3), np.float32)] * 5)
+        for number in range(50):
+            stranger.send_multipart([rng.bytes(n) for n in rng.integers(0, 200, 3)])
+            stranger.send_multipart([*pack(Delivery(life=7, number=number, first=0)), *foreign])
+        said, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1, stderr
+    assert "anew" not in said
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    assert events.Scalars("learner/malformed_messages")[-1].value == 100
