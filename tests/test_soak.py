@@ -1,7 +1,6 @@
 """A minute of the soak, and that its books would show what they are there to show."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,10 @@ from benchmarks.soak import LEARNER, Audit, Config, audit, growth, learned, sett
 
 
 @pytest.fixture
-def books(tmp_path) -> Iterator[Path]:
-    """Of one actor's life, number 7, that sent four messages of ten transitions and knows of two that they are saved."""
+def books(tmp_path) -> Path:
+    """Of one actor's life, number 7, that sent four messages of ten transitions; two of them it knows to be saved."""
     (tmp_path / "7").write_text("0 10\n1 10\nsaved 2\n2 10\n3 10\n")
-    yield tmp_path
+    return tmp_path
 
 
 def by(books: Path, *took: int, before: str = "", after: str = "") -> Audit:
