@@ -25,7 +25,7 @@ from agent.settings import checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.teach_config import TeachConfig, fitted
-from deploy.clock import RateKeeper, Time
+from deploy.clock import RateKeeper, Stalls, Time
 from deploy.loop import open_vehicle
 from deploy.observation import StateVector
 from deploy.safety import Limits
@@ -37,6 +37,7 @@ from perception.episodes import read_episodes
 from perception.files import alone_in, write_whole
 
 FREE = {"resume", "safety", "speed"}  # settings that a run which goes on may change
+STALL_PERIODS = 10  # without an image: 1 s at 10 Hz. A few missed ones are usual, then the car has merely slowed down
 SILENCE_S = 60.0  # of the learner until it counts as frozen; saving may take some
 SAVING_S = 30.0  # that the learner may take for its last checkpoint
 
@@ -64,7 +65,8 @@ def teach(config: TeachConfig, console: Console) -> Taught:
             limits = Limits(facts.max_steering_rad, facts.max_steering_rate_radps, config.watchdog_s)
             time = Time(config.speed)
             clock = RateKeeper(config.period_s, time.now, time.sleep)
-            session = Session(car, driver, pupil, limits, clock, console.print)
+            stalls = Stalls(STALL_PERIODS * config.period_s / min(config.speed, 1.0), config.speed)
+            session = Session(car, driver, pupil, limits, clock, stalls, console.print)
             session.run(learner.watch)
         console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
         _export_best(config, session.taught, console)
