@@ -30,6 +30,7 @@ from agent.train_config import TrainConfig
 from deploy.wire import EpisodeReport
 from perception.encoders import EncoderError
 from perception.episodes import DatasetError, read_episodes
+from perception.files import FolderInUseError, alone_in
 from tests.agent.processes import training, until_it_says, workers_of
 
 
@@ -371,3 +372,12 @@ def test_the_networks_start_anew_when_tests_stay_fruitless(encoder, dataset, tmp
     fruitless = any(not a and not b for a, b in pairwise(finished))
     assert ("start anew" in capture.get()) == fruitless
     assert len(progress.tests) <= 3
+
+
+def test_what_a_run_goes_on_from_is_read_only_when_nobody_writes_there(encoder, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("agent.train.insist_on_same", lambda *_: None)
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path, resume=True)
+    with alone_in(tmp_path), pytest.raises(FolderInUseError):  # and not that there is no checkpoint
+        train(config, Console(quiet=True))
+    with pytest.raises(SnapshotError, match="no sound checkpoint"):
+        train(config, Console(quiet=True))
