@@ -147,7 +147,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(config, tmp_path, mon
 
 def test_a_learner_that_diverges_ends_the_session_with_its_reason(config):
     wild = replace(config, ddpg=DDPGConfig(hidden=(8,), actor_lr=1e30, critic_lr=1e30))
-    with (console := Console(width=200)).capture() as capture, pytest.raises(TeachError, match="not finite.*lower lr"):
+    with (console := Console(width=200)).capture() as capture, pytest.raises(TeachError, match=r"not finite.*lower lr"):
         teach(replace(wild, safety=replace(SCRIPTED, script=("train",) * 50)), console)
     assert "started anew" not in capture.get()
 
