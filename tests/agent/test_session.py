@@ -208,7 +208,7 @@ def test_an_episode_that_was_asked_for_before_a_stall_does_not_begin_after_it():
 
 def test_a_test_that_stalled_counts_for_nothing():
     car = SimulatedCar()
-    session = make(car, Says(None, *TEST, None, None, None, None))
+    session = make(car, Says(None, *TEST, None, None, None, "takeover"))
     cycles = iter(range(1000))
     session.run(lambda: car.sleep(60.0) if next(cycles) == 5 else None)
     assert session.pupil.line.messages == []
