@@ -8,8 +8,10 @@ So a learner that is started anew stands at a Begin too, and is sent all that ca
 import csv
 import io
 import signal
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from pathlib import Path
 from pkgutil import resolve_name
 from threading import Event
@@ -24,6 +26,7 @@ from agent.algorithms import ALGORITHMS
 from agent.channel import Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
 from agent.experience import random_experience
+from agent.jobs import Failed
 from agent.latent import RateLimit
 from agent.learner import Algorithm, Learner
 from agent.replay import Replay
@@ -32,7 +35,7 @@ from agent.supervisor import Link, Orphaned
 from agent.teach_config import TeachConfig
 from deploy.wire import Begin, EpisodeReport, Undo
 from perception.encoders import load_encoder
-from perception.files import write_whole
+from perception.files import alone_in, write_whole
 
 POLICY = "actor.safetensors"  # of the best test
 COLUMNS = [*EpisodeReport.__struct_fields__, "updates"]
@@ -130,7 +133,11 @@ class Lessons:
 
 
 def learn(link: Link, life: int, config: TeachConfig, facts: PolicyFacts, addresses: Addresses) -> None:
-    """Be the learner's process until SIGTERM, or until the process that started it is gone; then save."""
+    """Be the learner's process until SIGTERM, or until the process that started it is gone; then save.
+
+    Tells Failed where it cannot learn, or cannot go on. It holds the folder of checkpoints as long as it may write into
+    the run's: it may outlive the car, whose hold of that ends when it is killed.
+    """
     told = Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     torch.set_num_threads(1)
@@ -141,13 +148,28 @@ def learn(link: Link, life: int, config: TeachConfig, facts: PolicyFacts, addres
         if told.is_set():
             raise Over
 
-    with zmq.Context() as context, closing(LearnerEnd(context, addresses)) as line:
-        lessons = Lessons(config, facts, line, Console())
-        lessons.start(resume=life > 0 or config.resume)
-        try:
-            lessons.learner.run(lessons.judge, watch, lessons.turn)
-        except (Over, Orphaned):
-            lessons.save()
+    try:
+        with (
+            zmq.Context() as context,
+            closing(LearnerEnd(context, addresses)) as line,
+            alone_in(config.out / CHECKPOINTS),
+        ):
+            if (car := parent_process()) and not car.is_alive():
+                return  # before it held the folder, which may be another's by now
+            _teach_on(Lessons(config, facts, line, Console()), life > 0 or config.resume, watch)
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        with suppress(Orphaned):  # then nobody is left to hear it
+            link.tell(Failed(str(error)))
+
+
+def _teach_on(lessons: Lessons, resume: bool, watch: Callable[[], None]) -> None:
+    lessons.start(resume)
+    try:
+        lessons.learner.run(lessons.judge, watch, lessons.turn)
+    except (Over, Orphaned):
+        lessons.save()
 
 
 def _new_algorithm(config: TeachConfig, facts: PolicyFacts) -> Algorithm:

@@ -107,6 +107,13 @@ class Pupil:
     def end(self, frame: Frame, disengagement: str | None, finished: bool) -> EpisodeReport:
         """See the last frame of an episode; returns how it went, for `report` to tell the learner."""
         self._live(frame, terminated=disengagement is not None)
+        return self._ended(disengagement, finished)
+
+    def cut_off(self) -> EpisodeReport:
+        """End an episode with the frame before, as nobody knows what happened since; returns how it went until then."""
+        return self._ended(None, finished=False)
+
+    def _ended(self, disengagement: str | None, finished: bool) -> EpisodeReport:
         self._ship()
         episode = self._episode
         return EpisodeReport(
@@ -120,7 +127,7 @@ class Pupil:
             disengagement=disengagement,
             finished=finished,
             version=self.version,
-            wall_s=frame.captured_at_s - episode.began_at_s,
+            wall_s=episode.last.frame.captured_at_s - episode.began_at_s if episode.last else 0.0,
         )
 
     def report(self, report: EpisodeReport) -> None:

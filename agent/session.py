@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.pupil import Pupil
 from agent.teaching import Effect, Event, Teaching, after
-from deploy.clock import RateKeeper, no_collections
+from deploy.clock import RateKeeper, Stalls, no_collections
 from deploy.safety import STANDSTILL, Command, Guard, Limits
 from deploy.safety_drivers import SafetyDriver
 from deploy.vehicles import Frame, Vehicle
@@ -35,11 +35,12 @@ class Session:
         pupil: Pupil,
         limits: Limits,
         clock: RateKeeper,
+        stalls: Stalls,
         tell: Callable[[str], None],
     ) -> None:
         self.car, self.driver, self.pupil, self.limits, self.clock = car, driver, pupil, limits, clock
         self.teaching, self.taught = Teaching(), Taught()
-        self._tell = tell
+        self._stalls, self._tell = stalls, tell
         self._guard = Guard(limits, clock.now())
 
     def run(self, watch: Callable[[], None]) -> None:
@@ -60,6 +61,8 @@ class Session:
         """One control cycle: see, hear the safety driver, then drive, or stand."""
         self.clock.wait()
         frame = self.car.read()
+        if unseen_s := self._stalls.unseen_s(frame.captured_at_s):
+            self._stalled(unseen_s, frame)
         now = self.teaching
         event = self.driver.watch(frame, now.phase, now.task) or ("caught up" if self.pupil.caught_up else None)
         if event:
@@ -70,6 +73,12 @@ class Session:
             self.pupil.executed(self.car.send(command))
         else:
             self.car.send(Command(self._held(frame), STANDSTILL, expires_at_s=self.clock.now()))
+
+    def _stalled(self, unseen_s: float, frame: Frame) -> None:
+        """Nobody drives on after a pause, long or short: whoever watches may long have looked away."""
+        if self.teaching.phase in ("placing", "waiting", "driving"):
+            self._tell(f"the road was not seen for {unseen_s:.1f} s; the car stands, and waits to be asked again")
+        self._hear("stalled", frame)
 
     def _hear(self, event: Event, frame: Frame) -> None:
         before = self.teaching
@@ -96,9 +105,13 @@ class Session:
             case "finished":
                 self._conclude(self.pupil.end(frame, None, finished=True))
             case "broken off":
-                broken_off = self.pupil.end(frame, None, finished=False)
-                if broken_off.kind == "train":  # a test counts only when it is over
-                    self._conclude(broken_off)
+                self._broken_off(self.pupil.end(frame, None, finished=False))
+            case "cut off":
+                self._broken_off(self.pupil.cut_off())
+
+    def _broken_off(self, report: EpisodeReport) -> None:
+        if report.kind == "train":  # a test counts only when it is over
+            self._conclude(report)
 
     def _conclude(self, report: EpisodeReport) -> None:
         self.pupil.report(report)

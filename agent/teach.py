@@ -17,6 +17,7 @@ from rich.console import Console
 from agent.channel import ActorEnd, local_addresses
 from agent.checkpoint import PolicyFacts, make_actor
 from agent.export import ExportConfig, export
+from agent.jobs import Failed
 from agent.latent import HISTORY
 from agent.lessons import POLICY, learn
 from agent.pupil import Pupil
@@ -25,7 +26,7 @@ from agent.settings import checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.teach_config import TeachConfig, fitted
-from deploy.clock import RateKeeper, Time
+from deploy.clock import RateKeeper, Stalls, Time
 from deploy.loop import open_vehicle
 from deploy.observation import StateVector
 from deploy.safety import Limits
@@ -37,8 +38,15 @@ from perception.episodes import read_episodes
 from perception.files import alone_in, write_whole
 
 FREE = {"resume", "safety", "speed"}  # settings that a run which goes on may change
+STALL_PERIODS = 10  # without an image: 1 s at 10 Hz. A few missed ones are usual, then the car has merely slowed down
 SILENCE_S = 60.0  # of the learner until it counts as frozen; saving may take some
 SAVING_S = 30.0  # that the learner may take for its last checkpoint
+
+
+class TeachError(RuntimeError):
+    """The learner cannot learn, or cannot go on."""
+
+    exit_code = 2
 
 
 def teach(config: TeachConfig, console: Console) -> Taught:
@@ -46,7 +54,8 @@ def teach(config: TeachConfig, console: Console) -> Taught:
 
     Also writes config.json, vae.safetensors, episodes.csv, actor.safetensors and checkpoints/ there. Ctrl-C stops the
     car, saves and raises KeyboardInterrupt. Raises VehicleError and SafetyDriverError for what the config asks for in
-    vain, SettingsError, EncoderError, DatasetError, SnapshotError where there is nothing to resume, FolderInUseError.
+    vain, SettingsError, EncoderError, DatasetError, SnapshotError where there is nothing to resume, FolderInUseError;
+    TeachError where the learner cannot go on, with the car stopped.
     """
     checked(config)
     torch.set_num_threads(1)
@@ -64,8 +73,9 @@ def teach(config: TeachConfig, console: Console) -> Taught:
             limits = Limits(facts.max_steering_rad, facts.max_steering_rate_radps, config.watchdog_s)
             time = Time(config.speed)
             clock = RateKeeper(config.period_s, time.now, time.sleep)
-            session = Session(car, driver, pupil, limits, clock, console.print)
-            session.run(learner.watch)
+            stalls = Stalls(STALL_PERIODS * config.period_s / min(config.speed, 1.0), config.speed)
+            session = Session(car, driver, pupil, limits, clock, stalls, console.print)
+            session.run(lambda: _look_after(learner))
         console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
         _export_best(config, session.taught, console)
     return session.taught
@@ -76,18 +86,28 @@ def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: VAE, line: ActorEnd
     return Pupil(encoder, make_actor(facts), config.noise, config.seed, vector, config.period_s, line)
 
 
+def _look_after(learner: Supervisor) -> None:
+    """Start the learner anew when it is lost; never waits. Raises TeachError when it has ended by itself."""
+    learner.watch()
+    if all(worker.done for worker in learner.workers):
+        reasons = [event.reason for event in learner.events() if isinstance(event, Failed)]
+        raise TeachError(reasons[0] if reasons else "the learner was told to end; go on with --resume")
+
+
 @contextmanager
 def _claimed(config: TeachConfig, console: Console) -> Iterator[None]:
     """Have the run's folder for ourselves, with what it must have before anything is learned."""
     written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
     if config.resume:
         insist_on_same(config.out / "config.json", written, FREE)
-        load_newest(config.out / CHECKPOINTS, console.print)  # or it raises SnapshotError
     with alone_in(config.out):
-        if not config.resume:
-            shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
-        write_whole(config.out / "config.json", written)
-        shutil.copyfile(config.encoder, config.out / "vae.safetensors")
+        with alone_in(config.out / CHECKPOINTS):  # where a learner may still save whose car is gone
+            if config.resume:
+                load_newest(config.out / CHECKPOINTS, console.print)  # or it raises SnapshotError
+            else:
+                shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
+            write_whole(config.out / "config.json", written)
+            shutil.copyfile(config.encoder, config.out / "vae.safetensors")
         yield
 
 

@@ -12,14 +12,15 @@ from typing import Literal
 
 from deploy.safety_drivers import Phase, Request, Task
 
-Event = Request | Literal["caught up"]
-Effect = Literal["begin", "disengaged", "finished", "broken off", "undo"]
+Event = Request | Literal["caught up", "stalled"]
+Effect = Literal["begin", "disengaged", "finished", "broken off", "cut off", "undo"]
 ENDINGS: dict[Event, Effect] = {
     "takeover": "disengaged",
     "finished": "finished",
     "pause": "broken off",
     "undo": "broken off",
     "done": "broken off",
+    "stalled": "cut off",
 }
 
 
@@ -36,7 +37,8 @@ def after(now: Teaching, event: Event) -> tuple[Teaching, tuple[Effect, ...]]:
     """What becomes of a session by an event, and what is to be done, in that order.
 
     An event that means nothing in this phase changes nothing. Whatever a person says ends an episode: pause, undo and
-    done break it off, which is no disengagement; train and test take over, and the car waits to be asked again.
+    done break it off, which is no disengagement; train and test take over, and the car waits to be asked again. So it
+    does after a stall, in which nobody saw the road: that cuts an episode off, and calls off one that was asked for.
     """
     if now.phase == "done":
         return now, ()
@@ -62,6 +64,6 @@ def _obeyed(now: Teaching, event: Event) -> tuple[Teaching, tuple[Effect, ...]]:
             return replace(now, undoable=False), ("undo",)
         case "done":
             return replace(now, phase="done"), ()
-        case "pause" | "takeover":
+        case "pause" | "takeover" | "stalled":
             return replace(now, phase="standing"), ()
     return now, ()

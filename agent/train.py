@@ -51,7 +51,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
     if config.d4pg != asked.d4pg:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_max:.1f} m, for driving at top speed")
     written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
-    _insist_on_beginning(config, written, console)
+    _insist_on_beginning(config, written)
     graph = encoder_graph(config.encoder)
     with (
         load_crew(config.launcher)(config.actors, config.address) as crew,
@@ -59,7 +59,9 @@ def train(config: TrainConfig, console: Console) -> Progress:
         alone_in(config.out),
         console.status("the actors start up") as status,
     ):
-        if not config.resume:
+        if config.resume:
+            load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{text}[/]"))  # there is one
+        else:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
         write_whole(config.out / CONFIG, written)
         write_whole(config.out / FACTS, msgspec.json.format(msgspec.json.encode(facts)))
@@ -103,11 +105,10 @@ def _outcome(supervisor: Supervisor, crew: Crew, face: Face) -> Progress:
     raise TrainError("the learner ended without a result")
 
 
-def _insist_on_beginning(config: TrainConfig, written: bytes, console: Console) -> None:
+def _insist_on_beginning(config: TrainConfig, written: bytes) -> None:
     """Raise where a run can neither begin nor go on: SnapshotError for --resume, DatasetError else."""
     if config.resume:
         insist_on_same(config.out / CONFIG, written, FREE)
-        load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{text}[/]"))
     else:
         next(read_episodes(config.episodes), None)
 

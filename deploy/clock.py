@@ -51,6 +51,30 @@ class RateKeeper:
         return max(self.now() - due_s, 0.0)
 
 
+def boot_time() -> float:
+    """Seconds since the machine was started; unlike monotonic time it passes while the machine sleeps (Linux)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Stalls:
+    """Notices when a control loop did not see the road for more than `bound_s` of real time.
+
+    Either the loop stood still (the process was stopped, the machine slept) or the camera did; images are told in a
+    time that passes `speed` times as fast as real time.
+    """
+
+    def __init__(self, bound_s: float, speed: float = 1.0, now: Callable[[], float] = boot_time):
+        self.bound_s, self._speed, self._now = bound_s, speed, now
+        self._seen_at_s: tuple[float, float] | None = None  # by the camera's clock, by ours
+
+    def unseen_s(self, captured_at_s: float) -> float:
+        """How long it was until this image since the last, by either clock; 0 unless that was too long."""
+        before, now = self._seen_at_s, (captured_at_s / self._speed, self._now())
+        self._seen_at_s = now
+        gap_s = max(now[0] - before[0], now[1] - before[1]) if before else 0.0
+        return gap_s if gap_s > self.bound_s else 0.0
+
+
 @contextmanager
 def no_collections() -> Iterator[None]:
     """Keep the garbage collector, which may pause for tens of milliseconds, out of a control loop."""

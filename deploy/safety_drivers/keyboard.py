@@ -4,8 +4,12 @@ import os
 import select
 import sys
 import termios
+import time
 import tty
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import get_args
 
 from deploy.safety_drivers import Phase, Request, SafetyConfig, SafetyDriverError, Task, helper_for
 from deploy.vehicles import Frame, Vehicle
@@ -18,20 +22,22 @@ KEYS: dict[bytes, Request] = {
     b"p": "pause",
     b"f": "finished",
 }
+CALM_S = 1.0  # without a key, real time; keys that repeat come every 0.03 s, after 0.25 to 0.66 s
 
 
 class KeyboardDriver:
     """Reads single keys while it is open; while the car drives, any key ends the episode.
 
-    Asking for a task says that the car is where it begins; a simulated one is put there. Raises SafetyDriverError
-    where standard input is no terminal.
+    Asking for a task says that the car is where it begins; a simulated one is put there. Once the car has driven, no
+    task can be asked for until no key has come for `CALM_S`: who takes over by pressing `t` twice wants it to stop.
+    now: real time in seconds, whatever the car's is. Raises SafetyDriverError where standard input is no terminal.
     """
 
     hint = (
         "keys: t train, e test, u undo, d done, p pause, f end of the route; while the car drives any other takes over"
     )
 
-    def __init__(self, car: Vehicle, config: SafetyConfig) -> None:
+    def __init__(self, car: Vehicle, config: SafetyConfig, now: Callable[[], float] = time.monotonic) -> None:
         self._keys = sys.stdin.fileno()
         if not os.isatty(self._keys):
             raise SafetyDriverError(
@@ -39,13 +45,17 @@ class KeyboardDriver:
             )
         self._helper = helper_for(car, config)
         self._pressed: deque[Request] = deque()
+        self._now, self._stirred_at_s, self._drove = now, float("-inf"), False
         self._before = termios.tcgetattr(self._keys)
         tty.setcbreak(self._keys)
 
     def watch(self, frame: Frame, phase: Phase, task: Task) -> Request | None:
-        """See `SafetyDriver`; keys are heard one per control period, and forgotten once one has stopped the car."""
+        """See `SafetyDriver`; keys are heard one per control period, and forgotten once one has stopped the car.
+
+        Raises SafetyDriverError when the terminal is gone, and with it who could stop the car.
+        """
         placed = self._helper is None or self._helper.see(frame, phase, task)
-        self._listen()
+        self._pressed.extend(self._meant(self._listen(), phase))
         if self._pressed:
             pressed = self._pressed.popleft()
             if phase == "driving":
@@ -56,9 +66,26 @@ class KeyboardDriver:
         return "in place" if phase == "placing" and placed else None
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
-        termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
+        """Give the terminal back as it was, if it is still there."""
+        with suppress(termios.error):
+            termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
 
-    def _listen(self) -> None:
-        while select.select([self._keys], [], [], 0)[0] and (keys := os.read(self._keys, 64)):
-            self._pressed.extend(KEYS.get(bytes([key]), "takeover") for key in keys)
+    def _meant(self, said: list[Request], phase: Phase) -> list[Request]:
+        """What of it counts: no task as long as the keys have not come to rest since the car drove."""
+        now_s, driving = self._now(), phase == "driving"
+        stirred = driving or self._drove or (bool(said) and now_s - self._stirred_at_s < CALM_S)
+        self._stirred_at_s, self._drove = now_s if stirred else self._stirred_at_s, driving
+        return [request for request in said if driving or not stirred or request not in get_args(Task)]
+
+    def _listen(self) -> list[Request]:
+        """The keys pressed since the last time."""
+        said: list[Request] = []
+        while select.select([self._keys], [], [], 0)[0]:
+            said.extend(KEYS.get(bytes([key]), "takeover") for key in self._read())
+        return said
+
+    def _read(self) -> bytes:
+        with suppress(OSError):  # a terminal that is gone fails or has come to its end
+            if keys := os.read(self._keys, 64):
+                return keys
+        raise SafetyDriverError("the terminal is gone, and nobody could stop the car any more; teaching ends")

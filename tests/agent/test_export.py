@@ -90,5 +90,6 @@ def test_nothing_is_left_beside_the_file(run):
         "actor.safetensors",
         "episodes.csv",
         "policy.onnx",
+        "vae.onnx",
         "vae.safetensors",
     ]

@@ -30,6 +30,7 @@ from agent.supervisor import Link
 from agent.teach_config import TeachConfig
 from deploy.wire import Begin, EpisodeReport, Experience, Undo
 from perception.episodes import RecordConfig, record
+from perception.files import FolderInUseError, alone_in
 from tests.agent.fakes import FACTS
 from tests.agent.runs import write_encoder
 
@@ -268,7 +269,11 @@ def test_a_learner_whose_car_is_gone_saves_and_ends(config, socket_folder):
             ended = os.pidfd_open(int(car.stdout.readline()))
             line.send(*experience(1))
             settle(line, updates=4)
+            with pytest.raises(FolderInUseError), alone_in(config.out / CHECKPOINTS):
+                pass  # the learner may write
             car.kill()
         assert select.select([ended], [], [], 30.0)[0], "the learner lives on"
         os.close(ended)
+    with alone_in(config.out / CHECKPOINTS):
+        pass  # it is over
     assert load_newest(config.out / CHECKPOINTS, pytest.fail).facts["updates"] == 4 + RANDOM // 2

@@ -14,7 +14,7 @@ from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.pupil import CHUNK, Pupil, progress_m
 from agent.session import Session
-from deploy.clock import RateKeeper
+from deploy.clock import RateKeeper, Stalls
 from deploy.observation import StateVector
 from deploy.safety import Limits
 from deploy.safety_drivers import Phase, Request, SafetyConfig, Task
@@ -80,13 +80,15 @@ def make_actor() -> Actor:
 WEIGHTS = len(flat_weights(make_actor()))
 
 
-def make(car: RealCar, driver, sigma: float = 0.4, caught_up: bool = True, seed: int = 0) -> Session:
+def make(
+    car: RealCar, driver, sigma: float = 0.4, caught_up: bool = True, seed: int = 0, tell=lambda _: None
+) -> Session:
     vector = StateVector(SPEC.top_speed_mps, SPEC.max_steering_rad)
     line = Line(car.did, caught_up)
     pupil = Pupil(FirstPixel(), make_actor(), OrnsteinUhlenbeckConfig(sigma=sigma), seed, vector, 0.1, line)
     clock = RateKeeper(0.1, lambda: car.now_s, car.sleep)
     limits = Limits(SPEC.max_steering_rad, SPEC.max_steering_rate_radps)
-    return Session(car, driver, pupil, limits, clock, lambda _: None)
+    return Session(car, driver, pupil, limits, clock, Stalls(1.0, now=lambda: car.now_s), tell)
 
 
 def run(session: Session) -> Line:
@@ -168,6 +170,48 @@ def test_a_missed_control_cycle_is_no_transition_but_its_way_counts():
     (report,) = line.of(EpisodeReport)
     assert report.steps == 11
     assert report.distance_m == pytest.approx(sum(command.speed + 1 for command in car.commands[3:14]))
+
+
+@pytest.mark.parametrize("stall_s", [1.1, 60.0, 1e6])
+def test_after_a_stall_the_car_stands_and_waits_to_be_asked_again(stall_s):
+    car, told = RealCar(), list[str]()
+    session = make(
+        car, driver := Says(*START, *[None] * 10, "train", "in place", None, None, "takeover"), tell=told.append
+    )
+    cycles = iter(range(1000))
+    session.run(lambda: car.sleep(stall_s) if next(cycles) == 8 else None)
+    line = session.pupil.line
+    assert isinstance(line, Line)
+    cut_off, again = line.of(EpisodeReport)
+    assert driver.phases[8] == "driving"
+    assert driver.phases[9:15] == ["standing"] * 6
+    assert [command.speed for command in car.commands[9:14]] == [-1] * 5
+    assert (cut_off.disengagement, cut_off.finished) == (None, False)
+    # The six images before are what there was of it: the way over the gap is nobody's.
+    assert (cut_off.steps, cut_off.wall_s) == (5, pytest.approx(0.5))
+    assert cut_off.distance_m < 5 * 0.1 * SPEC.top_speed_mps
+    assert not any(experience(line)[3][: 2 * cut_off.steps])
+    assert again.disengagement == "safety driver"
+    assert [text for text in told if "not seen" in text] == [
+        f"the road was not seen for {stall_s:.1f} s; the car stands, and waits to be asked again"
+    ]
+
+
+def test_an_episode_that_was_asked_for_before_a_stall_does_not_begin_after_it():
+    car = SimulatedCar()
+    session = make(car, driver := Says(None, "train", None, None, "in place", *[None] * 5))
+    cycles = iter(range(1000))
+    session.run(lambda: car.sleep(60.0) if next(cycles) == 2 else None)
+    assert session.pupil.line.messages == []
+    assert "driving" not in driver.phases
+
+
+def test_a_test_that_stalled_counts_for_nothing():
+    car = SimulatedCar()
+    session = make(car, Says(None, *TEST, None, None, None, "takeover"))
+    cycles = iter(range(1000))
+    session.run(lambda: car.sleep(60.0) if next(cycles) == 5 else None)
+    assert session.pupil.line.messages == []
 
 
 def test_the_report_names_what_the_world_saw():

@@ -61,7 +61,8 @@ def start(out: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_all_and_the_next_call_goes_on(tmp_path, gate, number):
     out = tmp_path / "sweep"
     first, episodes = out / "seed=0", out / "seed=0" / "episodes.csv"

@@ -9,6 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from agent.checkpoint import load_actor
 from agent.ratio import Ratio
 from agent.settings import SettingsError
 from agent.snapshot import CHECKPOINTS, SnapshotError, load_newest
-from agent.teach import teach
+from agent.teach import TeachError, teach
 from agent.teach_config import TeachConfig
 from deploy.loop import VehicleError
 from deploy.policy import OnnxPolicy
@@ -27,6 +28,7 @@ from deploy.vehicles import VEHICLES, Frame
 from perception.encoders import EncoderError
 from perception.encoders.vae import VAE, VAEConfig
 from perception.episodes import DatasetError, RecordConfig, read_episodes, record
+from perception.files import FolderInUseError, alone_in
 from tests.agent.runs import write_encoder
 
 SCRIPTED = SafetyConfig(driver="scripted", put_back_s=0.0, rounds=1, until_passed=False)
@@ -77,12 +79,17 @@ class KillsTheLearner(ScriptedDriver):
         self.victim.join()
 
 
+def write_config(config: TeachConfig) -> None:
+    (config.out / "config.json").write_bytes(msgspec.json.encode(config, enc_hook=str))
+
+
 def lessons(run: Path) -> list[dict[str, str]]:
     with (run / "episodes.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_a_session_with_everything_in_it(config, monkeypatch):
+    monkeypatch.setattr("agent.teach.STALL_PERIODS", 600)  # a noisy machine is no stall
     monkeypatch.setattr(KillsTheLearner, "cycles_without", [])
     monkeypatch.setitem(SAFETY_DRIVERS, "scripted", f"{__name__}:KillsTheLearner")
     script = ("train", "train", "test", "train", "undo", "test")
@@ -136,6 +143,30 @@ def test_what_cannot_be_is_told_before_anything_is_written(config, tmp_path, mon
         with pytest.raises(error, match=message):
             teach(replace(config, **changes), quiet)
         assert not config.out.exists()
+
+
+def test_a_learner_that_diverges_ends_the_session_with_its_reason(config):
+    wild = replace(config, ddpg=DDPGConfig(hidden=(8,), actor_lr=1e30, critic_lr=1e30))
+    with (console := Console(width=200)).capture() as capture, pytest.raises(TeachError, match=r"not finite.*lower lr"):
+        teach(replace(wild, safety=replace(SCRIPTED, script=("train",) * 50)), console)
+    assert "started anew" not in capture.get()
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("held", [".", CHECKPOINTS])  # by another car, or by the learner that outlived one
+def test_a_folder_that_is_still_written_to_is_left_alone(config, resume, held):
+    whole = config.out / CHECKPOINTS / "step-000000001"
+    whole.mkdir(parents=True)
+    (whole / "run.json").write_text("half of it")  # which must not even be read: that it is damaged is not told
+    write_config(config)
+    before = files_of(config.out)
+    with alone_in(config.out / held), pytest.raises(FolderInUseError, match="another process writes to it"):
+        teach(replace(config, resume=resume), Console(quiet=True))
+    assert files_of(config.out) == before
 
 
 def test_without_a_test_there_is_nothing_to_export(config):

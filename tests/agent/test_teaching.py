@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from agent.teaching import Effect, Event, Teaching, after
 from deploy.safety_drivers import Order
 
-ENDS = {"disengaged", "finished", "broken off"}
-EVENTS: list[Event] = [*get_args(Order), "takeover", "finished", "in place", "caught up"]
+ENDS = {"disengaged", "finished", "broken off", "cut off"}
+EVENTS: list[Event] = [*get_args(Order), "takeover", "finished", "in place", "caught up", "stalled"]
 events = st.lists(st.sampled_from([*EVENTS, "in place", "caught up", "train"]), max_size=60)
 
 
@@ -49,6 +49,7 @@ def test_an_episode_begins_when_the_car_is_in_place_and_the_learner_has_caught_u
         ("pause", "standing", ["broken off"]),
         ("undo", "standing", ["broken off", "undo"]),
         ("done", "done", ["broken off"]),
+        ("stalled", "standing", ["cut off"]),
         ("in place", "driving", []),
         ("caught up", "driving", []),
     ],
@@ -61,6 +62,7 @@ def test_what_ends_a_training_episode_and_how(event, phase, effects):
 def test_a_task_that_was_asked_for_can_be_changed_or_called_off():
     assert lived(["train", "in place", "test"])[0] == Teaching("placing", "test")
     assert lived(["train", "in place", "pause"])[0].phase == "standing"
+    assert lived(["train", "in place", "stalled", "caught up"]) == (Teaching("standing", "train"), [])
     assert lived(["train", "takeover", "in place", "caught up"]) == (Teaching("standing", "train"), [])
 
 

@@ -33,6 +33,7 @@ from deploy.sockets import connect
 from deploy.wire import Delivery, EpisodeReport, Experience, pack
 from perception.encoders import EncoderError
 from perception.episodes import DatasetError, read_episodes
+from perception.files import FolderInUseError, alone_in
 from tests.agent.processes import training, until_it_says, workers_of
 
 
@@ -418,3 +419,12 @@ def test_what_strangers_send_to_a_learner_is_counted_and_dropped(encoder, datase
     assert "anew" not in said
     events = EventAccumulator(str(out / "tensorboard")).Reload()
     assert events.Scalars("learner/malformed_messages")[-1].value == 100
+
+
+def test_what_a_run_goes_on_from_is_read_only_when_nobody_writes_there(encoder, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("agent.train.insist_on_same", lambda *_: None)
+    config = TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path, resume=True)
+    with alone_in(tmp_path), pytest.raises(FolderInUseError):  # and not that there is no checkpoint
+        train(config, Console(quiet=True))
+    with pytest.raises(SnapshotError, match="no sound checkpoint"):
+        train(config, Console(quiet=True))

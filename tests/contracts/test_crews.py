@@ -94,7 +94,10 @@ def schooling(name: str, graph: bytes) -> Iterator[School]:
     assert not commands(pids)
 
 
-@pytest.mark.parametrize("name", CREWS)
+SLOW_ON_RAY = [pytest.param(name, marks=pytest.mark.slow) if name == "ray" else name for name in CREWS]
+
+
+@pytest.mark.parametrize("name", SLOW_ON_RAY)
 def test_an_actor_that_dies_or_freezes_is_started_anew_and_the_others_drive_on(name, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_actors, "SILENCE", 3)
     graph = write_encoder(tmp_path / "vae.safetensors").with_suffix(".onnx").read_bytes()
@@ -111,7 +114,7 @@ def test_an_actor_that_dies_or_freezes_is_started_anew_and_the_others_drive_on(n
         assert school.told == []
 
 
-@pytest.mark.parametrize("name", CREWS)
+@pytest.mark.parametrize("name", SLOW_ON_RAY)
 def test_actors_that_cannot_drive_at_all_end_the_run(name):
     with schooling(name, b"no encoder") as school, pytest.raises((ProcessError, LaunchError)) as error:
         school.until_told("never")

@@ -18,8 +18,10 @@ from perception.files import FolderInUseError, alone_in
 from tests.agent.worlds import GATE, SLOW, SMALL
 from tests.conftest import children
 
+SLOW_ON_RAY = [pytest.param(name, marks=pytest.mark.slow) if name == "ray" else name for name in LAUNCHERS]
 
-@pytest.fixture(scope="module", params=LAUNCHERS)
+
+@pytest.fixture(scope="module", params=SLOW_ON_RAY)
 def launcher(request, tmp_path_factory) -> Iterator[Launcher]:
     before = children()
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.clock import RateKeeper, Time, no_collections
+from deploy.clock import RateKeeper, Stalls, Time, no_collections
 
 
 class Clock:
@@ -96,3 +96,22 @@ def test_time_passes_as_many_times_faster_as_it_is_told():
     assert fast.now() - fast_began_s >= 5.0
     assert fast.now() / time.monotonic() == pytest.approx(50.0)
     assert slow.now() == pytest.approx(time.monotonic(), rel=1e-4)
+
+
+def test_a_stall_is_a_gap_in_what_the_camera_saw_or_in_real_time():
+    now = Clock()
+    stalls = Stalls(1.0, now=now)
+    assert stalls.unseen_s(7.0) == 0  # the first image ever
+    now.work(0.9)
+    assert stalls.unseen_s(7.9) == 0
+    now.work(0.1)
+    assert stalls.unseen_s(9.0) == pytest.approx(1.1)  # the camera had stood still
+    now.work(60.0)
+    assert stalls.unseen_s(9.1) == pytest.approx(60.0)  # the machine slept, and with it the camera's clock
+    now.work(0.1)
+    assert stalls.unseen_s(9.2) == 0
+
+
+def test_a_stall_of_a_car_that_is_faster_than_real_time_is_as_long_in_real_time():
+    stalls = Stalls(1.0, speed=5.0, now=lambda: 0.0)
+    assert [stalls.unseen_s(at_s) for at_s in (0.0, 4.9, 10.0)] == [0, 0, pytest.approx(1.02)]

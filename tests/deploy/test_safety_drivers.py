@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.safety_drivers import SafetyConfig, SafetyDriverError
+from deploy.safety_drivers import Phase, SafetyConfig, SafetyDriverError
 from deploy.safety_drivers.keyboard import KeyboardDriver
 from deploy.safety_drivers.scripted import ScriptedDriver
 from tests.deploy.cars import RealCar, SimulatedCar, frame
@@ -144,6 +144,53 @@ def test_a_fist_on_the_keyboard_takes_over_and_asks_for_nothing(type_keys):
     said = [driver.watch(frame(0.0, None), phase, "train") for phase in ("driving", "standing", "standing")]
     driver.close()
     assert said == ["takeover", None, None]
+
+
+def test_who_takes_over_by_pressing_t_again_and_again_does_not_make_the_car_drive_off(type_keys):
+    now_s = 50.0
+    driver = KeyboardDriver(RealCar(), SafetyConfig(), lambda: now_s)
+    phase: Phase = "driving"
+    for tick in range(40):  # of 0.1 s; pressed or repeating at most 0.9 s apart
+        if tick % 9 == 0:
+            type_keys(b"te" if tick % 2 else b"tt")
+        said = driver.watch(frame(0.0, None), phase, "train")
+        assert said == ("train" if tick == 0 else None)  # which takes over, and nothing more
+        phase, now_s = "standing", now_s + 0.1
+    now_s = 50.0 + 3.6 + 1.01  # the last of them came after 3.6 s
+    type_keys(b"t")
+    assert driver.watch(frame(0.0, None), phase, "train") == "train"
+    driver.close()
+
+
+def test_other_keys_mean_the_same_right_after_the_car_drove(type_keys):
+    driver = KeyboardDriver(RealCar(), SafetyConfig(), lambda: 50.0)
+    assert driver.watch(frame(0.0, None), "driving", "train") is None
+    type_keys(b"tuepd")
+    said = [driver.watch(frame(0.0, None), "standing", "train") for _ in range(4)]
+    driver.close()
+    assert said == ["undo", "pause", "done", None]
+
+
+def test_a_task_asked_for_while_the_car_drove_unseen_is_ignored(type_keys):
+    now_s = 50.0
+    driver = KeyboardDriver(RealCar(), SafetyConfig(), lambda: now_s)
+    driver.watch(frame(0.0, None), "driving", "train")
+    now_s += 60.0  # the process was stopped; its session has broken the episode off before it asks again
+    type_keys(b"t")
+    assert driver.watch(frame(0.0, None), "standing", "train") is None
+    driver.close()
+
+
+def test_without_its_terminal_the_keyboard_cannot_watch(monkeypatch):
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        driver = KeyboardDriver(RealCar(), SafetyConfig())
+        assert driver.watch(frame(0.0, None), "driving", "train") is None
+        os.close(ours)
+        with pytest.raises(SafetyDriverError, match="the terminal is gone"):
+            driver.watch(frame(0.0, None), "driving", "train")
+        driver.close()
 
 
 def test_a_person_who_asks_for_a_task_has_put_the_real_car_in_place(type_keys):

@@ -48,6 +48,7 @@ ANY = (
 )
 
 numbers = st.integers(0, 2**62)
+actors = st.integers(0, 2**16 - 1)
 floats = st.floats(allow_nan=False)
 words = st.text(max_size=20)
 messages = st.one_of(
@@ -56,10 +57,10 @@ messages = st.one_of(
     st.builds(Act, seq=numbers, captured_at_s=floats),
     st.builds(Action, numbers, floats, st.tuples(floats, floats), words, floats),
     st.builds(Refusal, st.none() | numbers, st.sampled_from(["superseded", "malformed"]), words),
-    st.builds(Experience, numbers, numbers, numbers),
+    st.builds(Experience, numbers, numbers, actors),
     st.builds(
         EpisodeReport,
-        actor=numbers,
+        actor=actors,
         car=numbers,
         episode=numbers,
         kind=st.sampled_from(["train", "test"]),
@@ -72,9 +73,9 @@ messages = st.one_of(
         wall_s=floats,
     ),
     st.builds(Weights, numbers, numbers, numbers, numbers, numbers, st.booleans()),
-    st.builds(Begin, numbers, numbers),
-    st.builds(Undo, numbers),
-    st.builds(Heartbeat, numbers, numbers),
+    st.builds(Begin, actors, numbers),
+    st.builds(Undo, actors),
+    st.builds(Heartbeat, actors, numbers),
     st.builds(Delivery, numbers, numbers, numbers),
     st.builds(Receipt, numbers, numbers, numbers, numbers),
 )
