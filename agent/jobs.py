@@ -5,20 +5,17 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from threading import Event
 
 import torch
 import zmq
 
 from agent.actors import run_driver
-from agent.algorithms import ALGORITHMS
 from agent.channel import Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts
 from agent.course import Course, Face, Progress, begin
 from agent.experience import random_experience
-from agent.latent import RateLimit
-from agent.learner import Algorithm, Learner
+from agent.learner import Algorithm, Learner, make_algorithm
 from agent.loopback import Loopback
 from agent.replay import Replay
 from agent.snapshot import CHECKPOINTS, load_newest, snapshots
@@ -140,10 +137,9 @@ def course(
     """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
-    limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
 
     def new_algorithm() -> Algorithm:
-        return resolve_name(ALGORITHMS[config.algo])(config.settings, facts.obs_size, facts.action_size, limit)
+        return make_algorithm(config.algo, config.settings, facts)
 
     generator = torch.Generator().manual_seed(config.seed)
     replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)

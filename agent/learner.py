@@ -3,15 +3,18 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agent.algorithms import ALGORITHMS
 from agent.channel import LearnerEnd
-from agent.checkpoint import flat_weights
+from agent.checkpoint import PolicyFacts, flat_weights
 from agent.delivery import Inbox
+from agent.latent import RateLimit
 from agent.loopback import Loopback
 from agent.ratio import Ratio
 from agent.replay import Batch, Replay, Sample
@@ -59,6 +62,12 @@ class Algorithm(Protocol):
     def update(self, sample: Sample) -> Mapping[str, Tensor]:
         """Learn from a sample; returns scalars to log."""
         ...
+
+
+def make_algorithm(algo: str, settings: Settings, facts: PolicyFacts) -> Algorithm:
+    """A fresh one for a vehicle whose steering moves only so fast; its weights are drawn from torch's own generator."""
+    limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
+    return resolve_name(ALGORITHMS[algo])(settings, facts.obs_size, facts.action_size, limit)
 
 
 class Learner:

@@ -13,7 +13,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
-from pkgutil import resolve_name
 from threading import Event
 
 import msgspec
@@ -22,13 +21,11 @@ import torch
 import zmq
 from rich.console import Console
 
-from agent.algorithms import ALGORITHMS
 from agent.channel import Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
 from agent.experience import random_experience
 from agent.jobs import Failed
-from agent.latent import RateLimit
-from agent.learner import Algorithm, Learner
+from agent.learner import Learner, make_algorithm
 from agent.replay import Replay
 from agent.snapshot import CHECKPOINTS, load_newest, snapshots
 from agent.supervisor import Link, Orphaned
@@ -89,7 +86,7 @@ class Lessons:
         self.config, self.facts, self.console = config, facts, console
         generator = torch.Generator().manual_seed(config.seed)
         replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
-        self.learner = Learner(_new_algorithm(config, facts), replay, config.ratio, line)
+        self.learner = Learner(make_algorithm(config.algo, config.settings, facts), replay, config.ratio, line)
         self.book = Book()
 
     def start(self, resume: bool) -> None:
@@ -170,8 +167,3 @@ def _teach_on(lessons: Lessons, resume: bool, watch: Callable[[], None]) -> None
         lessons.learner.run(lessons.judge, watch, lessons.turn)
     except (Over, Orphaned):
         lessons.save()
-
-
-def _new_algorithm(config: TeachConfig, facts: PolicyFacts) -> Algorithm:
-    limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
-    return resolve_name(ALGORITHMS[config.algo])(config.settings, facts.obs_size, facts.action_size, limit)
