@@ -25,7 +25,7 @@ from deploy.keys import ServerKeys
 from perception.encoders import load_encoder
 
 ROLL_CALL_S = 1.0  # between two events that say who has been heard of
-FAREWELLS, FAREWELL_EVERY_S = 10, 0.02
+FAREWELLS, FAREWELL_EVERY_S = 25, 0.02
 
 
 @dataclass(frozen=True)

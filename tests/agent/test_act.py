@@ -137,7 +137,7 @@ class LastWords:
     def publish(self, stop: bool = False) -> None:
         self.version += 1
         header = Weights(version=self.version, updates=0, transitions=0, episodes=0, due=0, stop=stop)
-        self.line.publish(header, np.zeros(1_000_000, np.float32))
+        self.line.publish(header, np.zeros(250_000, np.float32))
 
 
 def test_the_end_of_training_reaches_actors_though_weights_are_still_on_their_way(socket_folder):
