@@ -25,7 +25,10 @@ OPTIONS = {
     zmq.HEARTBEAT_TTL: 2000,  # ms, the same as the peer is told
     zmq.MAXMSGSIZE: MAX_ARRAY_BYTES,  # bytes a frame (default unlimited)
 }
-QUIET = {  # where the queue may be full when a peer dies: a heartbeat would then abort the process (libzmq 4.3.5)
+# A heartbeat to a peer that has died aborts the process while the queue of what it sent is full (libzmq 4.3.5): so a
+# DEALER, which gets no more than it has asked for, has room for more than it can ask, and a SUB sends none.
+ANSWERS = 1000  # messages
+QUIET = {
     zmq.HEARTBEAT_IVL: 0,
     zmq.TCP_KEEPALIVE: 1,  # the kernel's own heartbeats instead
     zmq.TCP_KEEPALIVE_IDLE: 1,  # s
@@ -96,6 +99,8 @@ def drain(socket: zmq.Socket, limit: int = 256) -> Iterator[list[bytes]]:
 def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socket:
     socket = context.socket(kind)
     socket.set_hwm(queue)
+    if kind == zmq.DEALER:
+        socket.setsockopt(zmq.RCVHWM, max(queue, ANSWERS))
     for option, value in (OPTIONS | (QUIET if kind == zmq.SUB else {})).items():
         socket.setsockopt(option, value)
     return socket
