@@ -19,7 +19,7 @@ from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck
 from deploy.wire import EpisodeReport, Experience, Weights
 
-CHUNK = 32  # transitions in a message
+CHUNK = 128  # transitions in a message: 64 steps, as lived and mirrored; the learner pays by the message
 PATIENCE_MS = 200  # between two heartbeats of a driver that waits
 
 Kind = Literal["train", "test"]

@@ -15,7 +15,7 @@ from deploy.wire import Delivery, Receipt, pack
 
 Frames = Sequence[bytes | memoryview]
 
-ROOM = 1024  # messages that an actor keeps, some 30,000 transitions
+ROOM = 1024  # messages that an actor keeps, at most some 130,000 transitions
 PATIENCE_S = 1.0  # without a receipt until something is sent again
 LIVES = 1024  # of actors that a learner remembers
 
