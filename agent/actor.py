@@ -63,7 +63,8 @@ class Driver:
     """Drives whole episodes with all cars of a fleet and one actor network; the first car of the first actor tests.
 
     A test starts at the start of the route; a training episode where the car left the lane in the last one and was put
-    back, so that all of the route is learned from the first episodes on, as on a real road. Every transition is shipped
+    back, so that all of the route is learned from the first episodes on, as on a real road; where every episode has a
+    road of its own, at its start. Every transition is shipped
     twice, as lived and mirrored: what is right in a left bend is right in a right bend the other way round. Cars train
     with the newest weights there are, a test is driven to its end with those it began with.
     """
@@ -75,8 +76,9 @@ class Driver:
         noises: Sequence[OrnsteinUhlenbeck],
         line: ActorEnd | Loopback,
         beat: Callable[[], None] = lambda: None,
+        one_road: bool = True,
     ) -> None:
-        self.fleet, self.actor, self.line, self.beat = fleet, actor, line, beat
+        self.fleet, self.actor, self.line, self.beat, self.one_road = fleet, actor, line, beat, one_road
         self.judged = deepcopy(actor)  # drives tests
         self.cars = [Car(i, noise, tests=i == line.actor == 0) for i, noise in enumerate(noises)]
         self.header = Weights(version=0, updates=0, transitions=0, episodes=0, due=0, stop=False)  # until some arrive
@@ -187,5 +189,5 @@ class Driver:
         self.line.send(report, *([self.judged_weights] if ride.kind == "test" else []))
         car.ride, car.sent = None, self.line.sent
         if ride.kind == "train":
-            car.put_back_m = 0.0 if finished else distance_m
+            car.put_back_m = distance_m if self.one_road and not finished else 0.0
         car.next = "test" if car.tests and ride.kind == "train" else "train"

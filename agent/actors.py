@@ -26,7 +26,7 @@ CONFIG, FACTS, GRAPH = "config.json", "facts.json", "vae.onnx"  # files in a run
 class Orders:
     """What all actors of a run must know."""
 
-    config: TrainConfig  # of which env, road_seed, length_m, seed, actors, envs_per_actor and noise matter to them
+    config: TrainConfig  # of which what `make_env` takes, seed, actors, envs_per_actor and noise matter to them
     facts: PolicyFacts
     graph: bytes  # the encoder, as `perception.graph.encoder_graph` returns it
     learner: Addresses
@@ -69,12 +69,13 @@ def run_driver(
         env.reset(seed=config.seed + car)
     noises = [make_noise(config, facts, car, life) for car in cars]
     with closing(Fleet(envs, encode_by(graph))) as fleet, suppress(LearnerGone, Orphaned):
-        Driver(fleet, make_actor(facts), noises, line, beat).run()
+        Driver(fleet, make_actor(facts), noises, line, beat, config.roads == "fixed").run()
 
 
 def make_env(config: TrainConfig) -> gymnasium.Env:
-    """The route to learn."""
-    return gymnasium.make(config.env, road_seed=config.road_seed, length_m=config.length_m)
+    """The route to learn, or the routes."""
+    route = {name: getattr(config, name) for name in ("scenario", "roads", "road_seed", "length_m")}
+    return gymnasium.make(config.env, **route)
 
 
 def make_noise(config: TrainConfig, facts: PolicyFacts, car: int, life: int) -> OrnsteinUhlenbeck:

@@ -33,6 +33,8 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     run: str
     algo: str  # that trained it; a name in ALGORITHMS
     env: str
+    scenario: str = "paper"
+    roads: str = "fixed"
     road_seed: int
     length_m: float
     obs_size: int

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from agent.checkpoint import CheckpointError, load_actor
+from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.latent import LatentState
+from agent.settings import Whole, checked
 from perception.encoders import load_encoder
+from perception.encoders.vae import VAE
 from perception.files import write_whole
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -27,6 +30,7 @@ class EvaluateConfig:
     run: Path = Path("runs/demo/train")  # folder that `lapwing train` wrote
     out: Path = Path("runs/demo/table1.json")  # file that the table is written to
     seed: int = 0  # of the random policy
+    held_out: Whole = 0  # roads that no training saw, for the learned policy to drive too
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -48,6 +52,7 @@ class Row(msgspec.Struct, frozen=True):
     disengagements: int
     mean_speed_mps: float
     training: Training = UNTRAINED
+    steering_change: float | None = None  # mean |Δ steering| from one control period to the next, 1 = full lock
 
     @property
     def meters_per_disengagement(self) -> float | None:
@@ -55,23 +60,24 @@ class Row(msgspec.Struct, frozen=True):
         return self.distance_m / self.disengagements if self.disengagements else None
 
 
-HEADINGS = ("", "episodes", "metres", "minutes", "m / disengagement", "disengagements")
+HEADINGS = ("", "episodes", "metres", "minutes", "m / disengagement", "disengagements", "|Δ steering|")
 
 # Kendall 2018, Table I: a real car on a 250 m road; their metres per disengagement are of a longer drive than one lap.
 PAPER = (
-    ("Random policy", None, None, None, 7.35, 34),
-    ("Zero policy", None, None, None, 22.7, 11),
-    ("DDPG, pixels", 35, 298.8, 37, 143.2, 1),
-    ("DDPG, VAE", 11, 195.5, 15, None, 0),
+    ("Random policy", None, None, None, 7.35, 34, None),
+    ("Zero policy", None, None, None, 22.7, 11, None),
+    ("DDPG, pixels", 35, 298.8, 37, 143.2, 1, None),
+    ("DDPG, VAE", 11, 195.5, 15, None, 0, None),
 )
 
 
 def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     """Drive all three policies over the route, print Table I and write it to `config.out`."""
+    checked(config)
     torch.set_num_threads(1)
     actor, facts = load_actor(config.run / "actor.safetensors")
-    env = gymnasium.make(facts.env, road_seed=facts.road_seed, length_m=facts.length_m)
-    route = LatentState(env, load_encoder(config.run / "vae.safetensors"))
+    encoder = load_encoder(config.run / "vae.safetensors")
+    route = road_of(facts, encoder, facts.road_seed)
     rng = np.random.default_rng(config.seed)
     size = facts.action_size
 
@@ -85,29 +91,55 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
         drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32)),
         drive_route(route, f"{facts.algo.upper()}, VAE", learned, training),
     ]
+    held_out = route.get_wrapper_attr("held_out")[: config.held_out]
     route.close()
+    if held_out:
+        rows.append(drive_roads(facts, encoder, held_out, f"the same, {len(held_out)} new roads", learned))
     console.print(table1(rows))
     write_whole(config.out, msgspec.json.format(msgspec.json.encode(rows)))
     return rows
 
 
-def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Training = UNTRAINED) -> Row:
+def road_of(facts: PolicyFacts, encoder: VAE, seed: int) -> LatentState:
+    """One road of the kind that a policy was trained for."""
+    env = gymnasium.make(facts.env, scenario=facts.scenario, road_seed=seed, length_m=facts.length_m)
+    return LatentState(env, encoder)
+
+
+def drive_roads(facts: PolicyFacts, encoder: VAE, seeds: range, name: str, policy: Policy) -> Row:
+    """Drive each of these roads once, as `drive_route` does; one line for all of them."""
+    rows = []
+    for seed in seeds:
+        with closing(road_of(facts, encoder, seed)) as road:
+            rows.append(drive_route(road, name, policy, seed=seed))
+    distance_m = sum(row.distance_m for row in rows)
+    seconds = sum(row.distance_m / row.mean_speed_mps for row in rows if row.distance_m > 0)
+    change = float(np.mean([row.steering_change for row in rows]))
+    disengagements = sum(row.disengagements for row in rows)
+    return Row(name, distance_m, disengagements, distance_m / max(seconds, 1e-9), steering_change=change)
+
+
+def drive_route(env: gymnasium.Env, name: str, policy: Policy, training: Training = UNTRAINED, seed: int = 0) -> Row:
     """Drive the whole route once; after a disengagement the car is put back in the lane where it left it.
 
     A car that has not come to the end after three times the route's time limit is taken off the road.
     """
-    obs, info = env.reset(seed=0)
+    obs, info = env.reset(seed=seed)
     disengagements, steps, attempts, over = 0, 0, 0, False
+    steering, changes = 0.0, list[float]()
     while not over:
         obs, _, terminated, truncated, info = env.step(policy(obs))
         steps += 1
+        changes.append(abs(float(info["executed"][0]) - steering))
+        steering = float(info["executed"][0])
         disengagements, attempts = disengagements + terminated, attempts + truncated
         over = info["finished"] or attempts == 3
         if terminated and not over:
             obs, info = env.reset(options={"distance_m": info["distance_m"]})
+            steering = 0.0
     seconds = steps / env.metadata["render_fps"]
     distance = float(info["distance_m"])
-    return Row(name, distance, disengagements, distance / seconds, training)
+    return Row(name, distance, disengagements, distance / seconds, training, float(np.mean(changes)))
 
 
 def read_training(path: Path, period_s: float) -> Training:
@@ -128,7 +160,7 @@ def figures(row: Row) -> tuple[str | float | None, ...]:
     """The cells of a line, in the order of HEADINGS."""
     trained = row.training
     learning = (trained.episodes, trained.distance_m, trained.driving_min)
-    return (row.policy, *learning, row.meters_per_disengagement, row.disengagements)
+    return (row.policy, *learning, row.meters_per_disengagement, row.disengagements, row.steering_change)
 
 
 def table1(rows: list[Row]) -> Table:
@@ -148,4 +180,6 @@ def cell(value: str | float | None) -> str:
     """A figure as it stands in the table."""
     if value is None:
         return "–"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.1f}" if value >= 1 else f"{value:.3f}"
+    return str(value)

@@ -79,7 +79,7 @@ def plot_learning(episodes: list[dict[str, str]], length_m: float) -> Figure:
 
 def plot_route(entries: list[Entry], facts: PolicyFacts) -> Figure:
     """The lane from above, and where the car drove."""
-    env = gymnasium.make(facts.env, road_seed=facts.road_seed, length_m=facts.length_m)
+    env = gymnasium.make(facts.env, scenario=facts.scenario, road_seed=facts.road_seed, length_m=facts.length_m)
     road = env.get_wrapper_attr("road")
     env.close()
     figure, axes = _figure("x [m]", "y [m]")

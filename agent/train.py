@@ -127,6 +127,8 @@ def _facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
         run=config.out.name,
         algo=config.algo,
         env=config.env,
+        scenario=config.scenario,
+        roads=config.roads,
         road_seed=config.road_seed,
         length_m=config.length_m,
         obs_size=obs_size,

@@ -55,6 +55,8 @@ class TrainConfig:
     episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
     out: Path = Path("runs/demo/train")  # folder that the run is written to
     env: str = "sim:LaneFollowing-v0"  # Gymnasium id
+    scenario: str = "paper"  # of worlds; a name in sim.scenario.SCENARIOS
+    roads: Literal["fixed", "held_in"] = "fixed"  # the route of road_seed, or a new road every episode
     road_seed: Whole = 0  # which road
     length_m: Positive = 250.0  # of the route, metres; Kendall 2018
     algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018

@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.options import expect
 from sim.road import Road
+from sim.scene import HELD_OUT
 from sim.spec import CONTROL_PERIOD_S
 from sim.task import LaneTask
 from sim.window import Window
@@ -39,6 +40,8 @@ class LaneFollowing(gymnasium.Env):
         "render_modes": ["rgb_array", "human", "bullet"],
         "render_fps": round(1 / CONTROL_PERIOD_S),
     }
+
+    held_out = HELD_OUT  # seeds of the roads to judge on, as road_seed
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
         modes = (None, *self.metadata["render_modes"])

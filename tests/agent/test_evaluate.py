@@ -29,7 +29,7 @@ class Track(gymnasium.Env):
         super().reset(seed=seed)
         self.distance_m, self.steps = (options or {}).get("distance_m", 0.0), 0
         self.placed.append(self.distance_m)
-        return self._observe(), self._info()
+        return self._observe(), self._info(action=0.0)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         self.distance_m, self.steps = self.distance_m + float(action[0]), self.steps + 1
@@ -37,13 +37,13 @@ class Track(gymnasium.Env):
         if terminated:
             self.left_at_m.pop(0)
         truncated = not terminated and (self.distance_m >= 10 or self.steps >= self.time_limit)
-        return self._observe(), float(action[0]), terminated, truncated, self._info()
+        return self._observe(), float(action[0]), terminated, truncated, self._info(float(action[0]))
 
     def _observe(self) -> np.ndarray:
         return np.array([self.distance_m])
 
-    def _info(self) -> dict[str, Any]:
-        return {"distance_m": self.distance_m, "finished": self.distance_m >= 10}
+    def _info(self, action: float) -> dict[str, Any]:
+        return {"distance_m": self.distance_m, "finished": self.distance_m >= 10, "executed": np.array([action, 0])}
 
 
 def one_metre(obs: np.ndarray) -> np.ndarray:
@@ -70,6 +70,12 @@ def test_a_car_that_stands_is_taken_off_the_road_after_three_time_limits():
     row = drive_route(track, "standing", np.zeros_like)
     assert (row.distance_m, row.disengagements, row.mean_speed_mps) == (0.0, 0, 0.0)
     assert track.steps <= 150
+
+
+def test_how_much_the_steering_moves_is_counted_per_control_period():
+    steering = iter([0.0, 2.0, 4.0, 4.0])  # from 0, where it stands at the start
+    row = drive_route(Track(), "jerky", lambda obs: np.full(1, next(steering)))
+    assert row.steering_change == 1.0  # (0 + 2 + 2 + 0) / 4
 
 
 def test_the_policy_sees_the_place_it_was_put_back_to():
@@ -111,8 +117,8 @@ def test_the_table_shows_this_run_and_the_papers():
 
 
 def test_figures_and_cells():
-    assert figures(Row("Zero policy", 44.0, 2, 1.0)) == ("Zero policy", None, None, None, 22.0, 2)
-    assert [cell(value) for value in (None, 22.0, 11, "x")] == ["–", "22.0", "11", "x"]
+    assert figures(Row("Zero policy", 44.0, 2, 1.0)) == ("Zero policy", None, None, None, 22.0, 2, None)
+    assert [cell(value) for value in (None, 22.0, 11, "x", 0.0123)] == ["–", "22.0", "11", "x", "0.012"]
 
 
 def test_all_three_policies_drive_the_real_route(tmp_path):
@@ -127,6 +133,14 @@ def test_all_three_policies_drive_the_real_route(tmp_path):
     assert rows[1].disengagements == 0
     assert 1.0 < rows[1].mean_speed_mps < 10 / 3.6 / 2  # it had to start from standing
     assert "Table I" in capture.get()
+
+
+def test_the_learned_policy_also_drives_roads_that_no_training_saw(tmp_path):
+    run = write_run(tmp_path / "train")
+    *_, learned, held_out = evaluate(EvaluateConfig(run=run, out=tmp_path / "t.json", held_out=3), Console(quiet=True))
+    assert held_out.policy == "the same, 3 new roads"
+    assert held_out.distance_m > 3 * 11  # the routes of FACTS have 12 m
+    assert learned.distance_m < 2 * 12
 
 
 def test_the_policy_is_named_after_what_trained_it(tmp_path):
