@@ -1,0 +1,336 @@
+"""The paper's Table I in our simulator: how much driving a policy needs until it drives 250 m, and how well it drives.
+
+    python -m benchmarks.table1 [--json]              shows what has been made
+    python -m benchmarks.table1 --full [--seeds 10]   makes what is missing; goes on where it was broken off
+
+Fixed route: each seed has a road, networks and noise of its own; all have one VAE, pretrained on random episodes of
+other roads. Learning is by turns (`lapwing train --sync`, 250 updates after each episode), so that a seed makes the
+same run anywhere, and ends with the first test that drives the whole route. Country: a new road every episode,
+asynchronously, and then held-out roads. Finished runs stand in benchmarks/results/table1/*.csv; docs/table1.md and
+docs/table1.png are written anew from them.
+"""
+
+import csv
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import gymnasium
+import msgspec
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from agent.checkpoint import load_actor
+from agent.evaluate import Policy, Row, drive_roads, drive_route, read_training, road_of
+from agent.plot import COLOURS, png
+from agent.ratio import Ratio
+from agent.train import train
+from agent.train_config import TrainConfig
+from benchmarks.runs import write_page
+from perception.encoders import load_encoder
+from perception.episodes import RecordConfig, record
+from perception.files import write_whole
+from perception.pretrain import PretrainConfig, pretrain
+
+RESULTS, RUNS, DOCS = Path("benchmarks/results/table1"), Path("runs/table1"), Path("docs")
+LEARNERS = {"ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
+MAX_EPISODES = 35  # training episodes before a seed counts as failed; what the paper's DDPG needed from pixels
+HELD_OUT = 100  # roads of 250 m on which country policies are judged
+PASSES = 20  # tests in a row, each on another road, until a country policy counts as learned
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's Table I."""
+
+    json: bool = False  # print one JSON object as the last line
+    full: bool = False  # make what is missing
+    seeds: int = 10  # of the fixed route
+    country_seeds: int = 5
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What one seed came to on its road."""
+
+    row: str
+    seed: int
+    succeeded: bool  # a test drove the whole route
+    episodes: int  # training, until then
+    metres: float
+    minutes: float  # of driving
+    wall_s: float  # of learning, after random episodes and pretraining
+    disengagements: int  # of the policy on the whole route, put back after each
+    distance_m: float
+    steering_change: float  # mean |Δ steering| from one control period to the next, 1 = full lock
+
+
+@dataclass(frozen=True)
+class Country:
+    """What one seed came to on roads that it had never seen."""
+
+    seed: int
+    learned: bool  # PASSES tests in a row
+    episodes: int
+    wall_min: float  # random episodes, pretraining and learning
+    disengagements: int
+    distance_m: float
+    steering_change: float
+
+
+def prepare() -> tuple[Path, Path, float]:
+    """Random episodes and a VAE pretrained on them, both as `lapwing demo` makes them; and the minutes that took."""
+    episodes, vae, took = RUNS / "episodes", RUNS / "vae", RUNS / "prepared.json"
+    if not took.exists():
+        began = time.perf_counter()
+        record(RecordConfig(out=episodes))
+        pretrain(PretrainConfig(dataset=episodes, out=vae))
+        write_whole(took, json.dumps((time.perf_counter() - began) / 60).encode())
+    return episodes, vae / "vae.safetensors", float(json.loads(took.read_bytes()))
+
+
+# -- the fixed route
+
+
+def baseline(seed: int, row: str) -> Fixed:
+    """Drive a seed's road without having learned anything."""
+    rng = np.random.default_rng(seed)
+    policies: dict[str, Policy] = {
+        "Random policy": lambda obs: rng.uniform(-1, 1, 2).astype(np.float32),
+        "Zero policy": lambda obs: np.zeros(2, np.float32),
+    }
+    with closing(_Sighted(gymnasium.make(TrainConfig().env, road_seed=seed, length_m=250.0))) as env:
+        driven = drive_route(env, row, policies[row])
+    return _fixed(row, seed, False, driven, (0, 0.0, 0.0), 0.0)
+
+
+class _Sighted(gymnasium.Wrapper):
+    """The environment with what `drive_route` asks for: the executed action in info."""
+
+    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        return obs, reward, terminated, truncated, info | {"executed": obs["state"][2:4]}
+
+
+def learn(seed: int, algo: str, console: Console) -> Fixed:
+    """Learn a seed's road by turns, then drive it once by the best policy."""
+    episodes, encoder, _ = prepare()
+    out = RUNS / f"{algo}-{seed}"
+    asked: dict[str, Any] = {"algo": algo, "seed": seed, "road_seed": seed, "max_episodes": MAX_EPISODES}
+    config = TrainConfig(out=out, encoder=encoder, episodes=episodes, sync=True, passes=1, **asked)
+    began = time.perf_counter()
+    progress = train(config, console)
+    wall_s = time.perf_counter() - began
+    actor, facts = load_actor(out / "actor.safetensors")
+    with closing(road_of(facts, load_encoder(encoder), seed)) as road:
+        driven = drive_route(road, LEARNERS[algo], policy_of(actor))
+    trained = read_training(out / "episodes.csv", facts.period_s)
+    learning = trained.episodes or 0, trained.distance_m or 0.0, trained.driving_min or 0.0
+    return _fixed(LEARNERS[algo], seed, progress.solved, driven, learning, wall_s)
+
+
+def policy_of(actor: torch.nn.Module) -> Policy:
+    """An actor as a function of one observation."""
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return actor(torch.from_numpy(obs)[None])[0].numpy()
+
+    return act
+
+
+def _fixed(
+    row: str, seed: int, succeeded: bool, driven: Row, learning: tuple[int, float, float], wall_s: float
+) -> Fixed:
+    episodes, metres, minutes = learning
+    drove = driven.disengagements, round(driven.distance_m, 1), round(driven.steering_change or 0.0, 4)
+    return Fixed(row, seed, succeeded, episodes, round(metres, 1), round(minutes, 2), round(wall_s, 1), *drove)
+
+
+# -- country
+
+
+def learn_country(seed: int, console: Console) -> Country:
+    """Learn on a new road every episode until many tests in a row are driven whole, then drive held-out roads."""
+    episodes, encoder, prepared_min = prepare()
+    config = TrainConfig(
+        out=RUNS / f"country-{seed}",
+        encoder=encoder,
+        episodes=episodes,
+        algo="td3",
+        seed=seed,
+        road_seed=seed,
+        roads="held_in",
+        passes=PASSES,
+        max_episodes=300,
+        restart_after=1000,
+        envs_per_actor=8,
+        ratio=Ratio(per_episode=0.0, per_step=0.2),
+    )
+    began = time.perf_counter()
+    progress = train(config, console)
+    wall_min = prepared_min + (time.perf_counter() - began) / 60
+    actor, facts = load_actor(config.out / "actor.safetensors")
+    vae = load_encoder(encoder)
+    with closing(road_of(facts, vae, seed)) as road:
+        seeds = road.get_wrapper_attr("held_out")[:HELD_OUT]
+    driven = drive_roads(facts, vae, seeds, "country", policy_of(actor))
+    drove = driven.disengagements, round(driven.distance_m, 1), round(driven.steering_change or 0.0, 4)
+    return Country(seed, progress.solved, progress.trained, round(wall_min, 2), *drove)
+
+
+# -- all of it
+
+
+def kept(name: str, kind: type) -> list[Any]:
+    """The finished runs of that name."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [msgspec.convert(row, kind, strict=False) for row in csv.DictReader(file)]
+
+
+def keep(name: str, run: Any) -> None:
+    """Add a finished run."""
+    found = [asdict(one) for one in [*kept(name, type(run)), run]]
+    lines = [",".join(field.name for field in fields(run))]
+    lines += [",".join(f'"{value}"' if "," in str(value) else str(value) for value in one.values()) for one in found]
+    write_whole(RESULTS / f"{name}.csv", ("\n".join(lines) + "\n").encode())
+
+
+def complete(config: Config, console: Console) -> None:
+    """Make every run that is missing."""
+    made = {(run.row, run.seed) for run in kept("fixed", Fixed)}
+    for seed in range(config.seeds):
+        rows: dict[str, Callable[[], Fixed]] = {
+            row: lambda row=row, seed=seed: baseline(seed, row) for row in ("Random policy", "Zero policy")
+        }
+        rows |= {row: lambda algo=algo, seed=seed: learn(seed, algo, console) for algo, row in LEARNERS.items()}
+        for row, make in rows.items():
+            if (row, seed) not in made:
+                console.print(f"[bold]{row}, seed {seed}[/]")
+                run = make()
+                if row in LEARNERS.values():
+                    _keep_curve(run)
+                keep("fixed", run)
+    made_country = {run.seed for run in kept("country", Country)}
+    for seed in sorted(set(range(config.country_seeds)) - made_country):
+        console.print(f"[bold]country, seed {seed}[/]")
+        keep("country", learn_country(seed, console))
+
+
+def _keep_curve(run: Fixed) -> None:
+    algo = next(algo for algo, row in LEARNERS.items() if row == run.row)
+    with (RUNS / f"{algo}-{run.seed}" / "episodes.csv").open(newline="") as file:
+        tests = [round(float(row["distance_m"]), 1) for row in csv.DictReader(file) if row["kind"] == "test"]
+    write_whole(RESULTS / "curves" / f"{algo}-{run.seed}.json", json.dumps(tests).encode())
+
+
+def table(runs: list[Fixed], country: list[Country]) -> str:
+    """Both settings, in Markdown."""
+    lines = [
+        "| fixed route of 250 m | seeds | succeeded | episodes: median (most) | metres | minutes | m per disengagement "
+        "| mean abs. Δ steering |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in ("Random policy", "Zero policy", *LEARNERS.values()):
+        if own := [run for run in runs if run.row == row]:
+            lines.append(_line(row, own))
+    lines += ["| *paper: random policy* | 1 | | | | | 7.35 | |", "| *paper: zero policy* | 1 | | | | | 22.7 | |"]
+    lines += ["| *paper: DDPG, pixels* | 1 | 1 | 35 | 298.8 | 37 | 143.2 | |"]
+    lines += ["| *paper: DDPG, VAE* | 1 | 1 | 11 | 195.5 | 15 | – | |"]
+    if country:
+        lines += ["", f"| country: {HELD_OUT} held-out roads of 250 m | learned | episodes | minutes, all of it | "]
+        lines[-1] += "disengagements in 25 km | mean abs. Δ steering |"
+        lines.append("|---|--:|--:|--:|--:|--:|")
+        lines += [
+            f"| TD3, VAE, seed {run.seed} | {'yes' if run.learned else 'no'} | {run.episodes} | {run.wall_min:.1f} "
+            f"| {per_25_km(run):.0f} | {run.steering_change:.3f} |"
+            for run in country
+        ]
+    return "\n".join(lines)
+
+
+def _line(row: str, runs: list[Fixed]) -> str:
+    learned = row in LEARNERS.values()
+    counts = [run.episodes for run in runs]
+    learning = [f"{sum(run.succeeded for run in runs)}", f"{median(counts):g} ({max(counts)})"]
+    learning += [f"{median(run.metres for run in runs):.0f}", f"{median(run.minutes for run in runs):.1f}"]
+    disengagements = sum(run.disengagements for run in runs)
+    driven_m = sum(run.distance_m for run in runs)
+    figure = f"{driven_m / disengagements:.1f}" if disengagements else f"none in {driven_m:.0f} m"
+    change = f"{np.mean([run.steering_change for run in runs]):.3f}"
+    return f"| {row} | {len(runs)} | {' | '.join(learning if learned else [''] * 4)} | {figure} | {change} |"
+
+
+def per_25_km(run: Country) -> float:
+    """Disengagements, if it had driven 25 km of such roads."""
+    return 25_000 * run.disengagements / run.distance_m
+
+
+def curves() -> Figure:
+    """Metres of each test over the training episodes before it; thin lines are seeds."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(LEARNERS), sharey=True)
+    for axes, (algo, row), colour in zip(panels, LEARNERS.items(), COLOURS, strict=False):
+        for path in sorted((RESULTS / "curves").glob(f"{algo}-*.json")):
+            tests = json.loads(path.read_bytes())
+            axes.plot(range(1, len(tests) + 1), tests, "o-", color=colour, alpha=0.5, markersize=3, linewidth=1)
+        axes.axhline(250, color="black", linestyle="--", linewidth=0.8)
+        axes.set_title(row)
+        axes.set_xlabel("training episodes")
+    panels[0].set_ylabel("metres of the test")
+    return figure
+
+
+def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None]:
+    """What --json prints; None where nothing has been made."""
+
+    def episodes(row: str) -> list[float]:
+        return [run.episodes if run.succeeded else float("inf") for run in runs if run.row == row]
+
+    vae = episodes("DDPG, VAE")
+    found: dict[str, float | None] = {
+        "fixed_vae_episodes_median": median(vae) if vae else None,
+        "fixed_vae_episodes_max": max(vae, default=None),
+        "fixed_vae_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, VAE"),
+        "country_disengagements_per_25km": median(map(per_25_km, country)) if country else None,
+        "country_minutes": median(run.wall_min for run in country) if country else None,
+    }
+    return found
+
+
+def main(config: Config) -> None:
+    """Show the table, and make it first if that is wanted."""
+    console = Console()
+    if config.full:
+        complete(config, console)
+    runs, country = kept("fixed", Fixed), kept("country", Country)
+    if not runs:
+        raise SystemExit(f"{RESULTS}: nothing has been made yet; make it with --full")
+    text = table(runs, country)
+    console.print(text, markup=False)
+    if config.full:
+        write_page(DOCS / "table1.md", "benchmarks.table1", text)
+        write_whole(DOCS / "table1.png", png(curves()))
+    if config.json:
+        print(json.dumps(summary(runs, country)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        main(tyro.cli(Config))
+    except KeyboardInterrupt:
+        sys.exit(130)
