@@ -19,7 +19,16 @@ def play(arguments: list[str]) -> None:
 
     from sim.play import PlayConfig, play
 
-    play(_parse(PlayConfig, "play", arguments), Console())
+    config = _parse(PlayConfig, "play", arguments)
+    if config.record is None:
+        return play(config, Console())
+    from perception.recorder import Recorder
+    from sim.vehicles import load_vehicle
+
+    camera = load_vehicle(config.vehicle).camera
+    settings = vars(config) | {"record": None}
+    with Recorder(config.record, "play", (camera.height_px, camera.width_px), settings) as recorder:
+        return play(config, Console(), recorder=recorder)
 
 
 def record(arguments: list[str]) -> None:
@@ -121,7 +130,12 @@ def drive(arguments: list[str]) -> int:
     """Drive a vehicle in real time with a served policy."""
     from deploy.loop import DriveConfig, drive
 
-    return 0 if drive(_parse(DriveConfig, "drive", arguments)).succeeded else 1
+    config = _parse(DriveConfig, "drive", arguments)
+    if config.record is None:
+        return 0 if drive(config).succeeded else 1
+    from perception.recorder import recording_of
+
+    return 0 if drive(config, recording_of(config.record, config.vehicle)).succeeded else 1
 
 
 def report(arguments: list[str]) -> None:
