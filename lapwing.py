@@ -38,6 +38,15 @@ def record(arguments: list[str]) -> None:
     record(_parse(RecordConfig, "record", arguments))
 
 
+def dataset(arguments: list[str]) -> int:
+    """Look at recorded episodes, check them, export them, or import a tub: info, check, export, import."""
+    from rich.console import Console
+
+    from perception.dataset_command import DatasetCommand, run
+
+    return run(_parse(DatasetCommand, "dataset", arguments), Console())
+
+
 def pretrain(arguments: list[str]) -> None:
     """Train the VAE on recorded episodes."""
     from perception.pretrain import PretrainConfig, pretrain
@@ -168,7 +177,7 @@ def keys(arguments: list[str]) -> None:
 COMMANDS = {
     command.__name__: command
     for command in (
-        *(play, record, pretrain, train, act, sweep, teach),
+        *(play, record, dataset, pretrain, train, act, sweep, teach),
         *(plot, evaluate, export, serve, drive, report, demo, keys),
     )
 }
@@ -217,7 +226,7 @@ def train_config(arguments: list[str]) -> "SyncConfig | TrainConfig":
     return _parse(TrainConfig, "train", arguments)
 
 
-def _parse(config: type, command: str, arguments: list[str]) -> Any:
+def _parse(config: Any, command: str, arguments: list[str]) -> Any:
     """Turn options into the command's config; a mistake is said in one line instead of tyro's box."""
     import tyro
 

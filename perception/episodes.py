@@ -54,7 +54,7 @@ def record(config: RecordConfig) -> None:
     for name in ("frames", "episode_frames"):
         if getattr(config, name) < 1:
             raise RecordError(f"{name} is {getattr(config, name)}, expected 1 or more")
-    with closing(_make(config)) as env:
+    with closing(make_env(config.env)) as env:
         header = _header(config, env)
         with EpisodeWriter(config.out, header) as writer, progress_bar("frames") as progress:
             task = progress.add_task("recording", total=config.frames)
@@ -64,8 +64,9 @@ def record(config: RecordConfig) -> None:
                     progress.update(task, completed=writer.frames)
 
 
-def _make(config: RecordConfig) -> gymnasium.Env:
-    return gymnasium.make(config.env, roads="held_in", random_start=True)
+def make_env(name: str) -> gymnasium.Env:
+    """The environment of that id as random episodes are driven in it: on training roads, from anywhere."""
+    return gymnasium.make(name, roads="held_in", random_start=True)
 
 
 def _header(config: RecordConfig, env: gymnasium.Env) -> Header:
@@ -135,7 +136,7 @@ def _processes(config: RecordConfig, header: Header, workers: int) -> Iterator[l
 def _work(pipe: Connection, config: RecordConfig, header: Header, first: int, step: int) -> None:
     """Drive episode after episode until nobody is there to take them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this
-    with closing(_make(config)) as env:
+    with closing(make_env(config.env)) as env:
         for number in count(first, step):
             try:
                 pipe.send_bytes(drive_episode(config, env, header, number))
