@@ -140,7 +140,7 @@ class Dataset:
                 raise DatasetError(line)
             log.warning(line)
         if not self.shards:
-            raise DatasetError(f"{folder}: holds no whole episode; write some with `lapwing record`")
+            raise DatasetError(f"{folder}: holds no whole episode{_why(folder, self.damage)}")
         self.header = _common_header(self.shards)
         self._where = [(shard, i) for shard in self.shards for i in range(len(shard.frames))]
         self._ends = np.cumsum([shard.frames[i] for shard, i in self._where])  # of episodes, in frames
@@ -220,6 +220,13 @@ def _opened(folder: Path) -> tuple[list[Shard], list[str]]:
         if shard.frames:
             shards.append(shard)
     return shards, damage
+
+
+def _why(folder: Path, damage: list[str]) -> str:
+    if damage:
+        return f" ({damage[0]})"
+    files = _paths(folder)
+    return f" ({files[-1].name} was cut off)" if files else "; write some with `lapwing record`"
 
 
 def _paths(folder: Path) -> list[Path]:

@@ -25,6 +25,7 @@ LABELS = ("lateral_offset_m", "heading_error_rad", "curvature_1pm")
 LABELS += ("curvature_2m_1pm", "curvature_5m_1pm", "curvature_10m_1pm")  # so far ahead, at full size
 AHEAD = "curvature_ahead_1pm"  # in an environment's info, the last three of LABELS
 END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow IPC stream
+BROKEN = (pa.ArrowException, OSError)  # what Arrow raises on damaged bytes
 MARK = END[:4]  # with which every message begins
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB)  # lossless, and fast
 
@@ -63,6 +64,12 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.height_px, self.width_px
 
 
+class Version(msgspec.Struct):
+    """The part of a header that every version has."""
+
+    format: str
+
+
 @dataclass(frozen=True)
 class Episode:
     """One drive: what was seen at n moments and what was done between them. What is not known of it is NaN."""
@@ -88,7 +95,8 @@ def labels_of(info: dict[str, Any]) -> list[float]:
 
 def schema_of(header: Header) -> pa.Schema:
     fields = [pa.field(name, kind, nullable=False) for name, kind in COLUMNS]
-    return pa.schema(fields, metadata={"lapwing": msgspec.json.encode(header)})
+    about = msgspec.json.encode(header)
+    return pa.schema(fields, metadata={"lapwing": about, "crc32": str(zlib.crc32(about))})
 
 
 def compress(image: np.ndarray, header: Header) -> bytes:
@@ -244,7 +252,7 @@ class Shard:
         try:
             message = pa.ipc.read_message(file)
             schema = pa.ipc.read_schema(message)
-        except (pa.ArrowInvalid, OSError, EOFError) as error:
+        except (*BROKEN, EOFError) as error:
             if self._is_cut_off(0):
                 self.unfinished = True
                 return None
@@ -253,14 +261,18 @@ class Shard:
         return file.tell()
 
     def _header_of(self, schema: pa.Schema) -> Header:
+        about = (schema.metadata or {}).get(b"lapwing")
+        if about is None:
+            raise DatasetError(f"{self.path}: is an Arrow stream, but not a dataset of lapwing's")
         try:
-            header = msgspec.json.decode((schema.metadata or {})[b"lapwing"], type=Header)
-        except (KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{self.path}: is an Arrow stream but not of lapwing's: {error}") from None
-        if header.format != FORMAT:
-            raise DatasetError(f"{self.path}: format is {header.format!r}, expected {FORMAT!r}")
-        if not schema.equals(schema_of(header)):
-            raise DatasetError(f"{self.path}: has columns {schema.names}, expected {[name for name, _ in COLUMNS]}")
+            version = msgspec.json.decode(about, type=Version)
+            if version.format != FORMAT:
+                raise DatasetError(f"{self.path}: format is {version.format!r}, expected {FORMAT!r}")
+            header = msgspec.json.decode(about, type=Header)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{self.path}: has a damaged header: {error}") from None
+        if not schema.equals(schema_of(header), check_metadata=True):
+            raise DatasetError(f"{self.path}: has a damaged header: its checksum or a column differs")
         return header
 
     def _read_episode(self, at: int) -> int | None:
@@ -273,7 +285,7 @@ class Shard:
             if self._content.size > at + len(END):
                 self.damage.append(f"{self.path}: {self._after(at)} is something else than episodes; it is left out")
             return None
-        except (pa.ArrowInvalid, OSError):
+        except BROKEN:
             self.unfinished = self._is_cut_off(at)
             if not self.unfinished:
                 self.damage.append(f"{self.path}: is damaged {self._after(at)}; the rest of it is left out")
@@ -292,7 +304,7 @@ class Shard:
         try:
             batch = pa.ipc.read_record_batch(message, self._schema)
             batch.validate(full=True)
-        except (pa.ArrowInvalid, OSError) as error:
+        except BROKEN as error:
             return str(error).partition("\n")[0]
         if batch.num_rows == 0 or any(column.null_count for column in batch.columns):
             return "a value is missing"
@@ -313,7 +325,7 @@ class Shard:
         A damaged length looks the same; but then there are whole messages behind it, or the end of the stream.
         """
         content = memoryview(self._content)[at:].tobytes()
-        if content.endswith(END):
+        if content.endswith(END) or content[: len(MARK)] != MARK[: len(content)]:
             return False
         after = content.find(MARK, len(MARK))
         while after != -1:
@@ -325,5 +337,5 @@ class Shard:
     def _is_message(self, at: int) -> bool:
         try:
             return pa.ipc.read_message(self._content.slice(at)).type == "record batch"
-        except (pa.ArrowInvalid, OSError, EOFError):
+        except (*BROKEN, EOFError):
             return False
