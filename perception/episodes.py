@@ -29,9 +29,7 @@ class RecordConfig:
     out: Path = Path("runs/demo/episodes")  # folder to write the episodes to; a dataset already there is replaced
     frames: int = 2000  # camera frames to record in all
     seed: int = 0  # of roads, starts and actions; the same seed records the same episodes
-    workers: int = (
-        0  # processes that drive, which changes nothing in the data; 0 = one, or for long recordings one a core
-    )
+    workers: int = 0  # processes that drive, which changes no data; 0 = one, beyond 5,000 frames one a core
     episode_frames: int = 25  # longest episode, in frames (2.5 s at 10 Hz); short ones show more roads and starts
     correlation: float = 0.9  # of an action with the one before (0 = white noise, 1 = constant); 1 s memory at 10 Hz
     steering_std: float = 0.4  # of the random steering, in units of full lock
