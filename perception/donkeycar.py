@@ -31,6 +31,12 @@ class Frames:
     width_px: int = 64
     crop_top: float = 0.0  # share of the picture to cut off above, where there is no road, in [0, 1)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.crop_top < 1:
+            raise DatasetError(f"crop_top is {self.crop_top:g}, expected 0 or more and less than 1")
+        if min(self.height_px, self.width_px) < 1:
+            raise DatasetError(f"size is {(self.height_px, self.width_px)}, expected (height, width) in pixels, from 1")
+
     def of(self, path: Path) -> np.ndarray | None:
         """The frame of a picture file, (height_px, width_px, 3) uint8 RGB; None if it cannot be read."""
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
