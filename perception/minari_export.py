@@ -74,8 +74,10 @@ def _env_spec(dataset: Dataset) -> EnvSpec | None:
         return None
     try:
         with closing(make_env(dataset.header.settings["env"])) as env:
+            if env.spec:
+                env.spec.to_json()
             return env.spec
-    except gymnasium.error.Error:
+    except (gymnasium.error.Error, ValueError):  # there is none, or it cannot be written down
         return None
 
 

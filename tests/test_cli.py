@@ -10,16 +10,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import zmq
 
 import agent.train
 from agent.algorithms import ALGORITHMS
+from deploy.drive_log import read_log
 from deploy.policy import OnnxPolicy
 from deploy.server import PolicyServer
 from deploy.sockets import bind
 from lapwing import COMMANDS, main
+from perception.dataset import Dataset
 from perception.episodes import RecordConfig, record
+from sim.window import Keys, Window
 from tests.agent.runs import write_encoder, write_run
 from tests.deploy.policies import SPEC, echo_policy
 
@@ -347,6 +351,37 @@ def test_an_address_beyond_loopback(complaint, policy, address):
 
 def test_an_address_that_is_none(complaint):
     assert "nonsense" in complaint("drive", "--server", "nonsense")
+
+
+def test_what_a_person_drives_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    frames = iter(range(12))  # of 0.1 s each
+
+    def keys(window) -> Keys:
+        return Keys(held=frozenset({"up"}), pressed=frozenset({"q"} if next(frames, None) is None else ()))
+
+    monkeypatch.setattr(Window, "keys", property(keys, lambda *_: None), raising=False)
+    assert main(["play", "--record", str(tmp_path / "human"), "--vehicle", "donkey"]) == 0
+    dataset = Dataset(tmp_path / "human", strict=True)
+    assert dataset.header.source == "play"
+    assert dataset.header.settings["vehicle"] == "donkey"
+    (episode,) = dataset.episodes()
+    assert not np.isnan(episode.labels).any()
+    assert np.diff(episode.actions[:, 1]) == pytest.approx(0.1)  # up for a period of 0.1 s each
+    assert episode.rewards.sum() > 0
+
+
+def test_a_served_drive_is_recorded(policy, tmp_path):
+    address, out = f"ipc://{tmp_path}/s", tmp_path / "drive"
+    with served(OnnxPolicy.load(policy), address):
+        options = ["--server", address, "--out", str(out), "--no-video", "--time-limit-s", "0.5"]
+        assert main(["drive", *options, "--record", str(tmp_path / "data")]) == 1  # the route is longer
+    log = read_log(out / "drive.jsonl")
+    dataset = Dataset(tmp_path / "data", strict=True)
+    assert dataset.header.source == "drive"
+    speeds_mps = dict.fromkeys(np.float32(entry.speed_mps) for entry in log)
+    assert set(dataset.column("state")[:, 0]) <= set(speeds_mps)
+    assert 1 < len(dataset) <= len(log)
 
 
 def test_nobody_serves(complaint, tmp_path):

@@ -13,7 +13,7 @@ HEADER = Header("test", HEIGHT, WIDTH, {"answer": 42})
 
 def episode(frames: int, seed: int = 0, **changes: object) -> Episode:
     """Noise, that many frames of it."""
-    rng = np.random.default_rng([frames, seed])
+    rng = np.random.default_rng([frames, abs(seed)])
     numbers = {
         "images": rng.integers(0, 256, (frames, HEIGHT, WIDTH, 3), dtype=np.uint8),
         "states": rng.normal(size=(frames, 4)).astype(np.float32),
