@@ -19,7 +19,16 @@ def play(arguments: list[str]) -> None:
 
     from sim.play import PlayConfig, play
 
-    play(_parse(PlayConfig, "play", arguments), Console())
+    config = _parse(PlayConfig, "play", arguments)
+    if config.record is None:
+        return play(config, Console())
+    from perception.recorder import Recorder
+    from sim.vehicles import load_vehicle
+
+    camera = load_vehicle(config.vehicle).camera
+    settings = vars(config) | {"record": None}
+    with Recorder(config.record, "play", (camera.height_px, camera.width_px), settings) as recorder:
+        return play(config, Console(), recorder=recorder)
 
 
 def record(arguments: list[str]) -> None:
@@ -27,6 +36,15 @@ def record(arguments: list[str]) -> None:
     from perception.episodes import RecordConfig, record
 
     record(_parse(RecordConfig, "record", arguments))
+
+
+def dataset(arguments: list[str]) -> int:
+    """Look at recorded episodes, check them, export them, or import a tub: info, check, export, import."""
+    from rich.console import Console
+
+    from perception.dataset_command import DatasetCommand, run
+
+    return run(_parse(DatasetCommand, "dataset", arguments), Console())
 
 
 def pretrain(arguments: list[str]) -> None:
@@ -121,7 +139,12 @@ def drive(arguments: list[str]) -> int:
     """Drive a vehicle in real time with a served policy."""
     from deploy.loop import DriveConfig, drive
 
-    return 0 if drive(_parse(DriveConfig, "drive", arguments)).succeeded else 1
+    config = _parse(DriveConfig, "drive", arguments)
+    if config.record is None:
+        return 0 if drive(config).succeeded else 1
+    from perception.recorder import recording_of
+
+    return 0 if drive(config, recording_of(config.record, config.vehicle)).succeeded else 1
 
 
 def report(arguments: list[str]) -> None:
@@ -154,7 +177,7 @@ def keys(arguments: list[str]) -> None:
 COMMANDS = {
     command.__name__: command
     for command in (
-        *(play, record, pretrain, train, act, sweep, teach),
+        *(play, record, dataset, pretrain, train, act, sweep, teach),
         *(plot, evaluate, export, serve, drive, report, demo, keys),
     )
 }
@@ -203,7 +226,7 @@ def train_config(arguments: list[str]) -> "SyncConfig | TrainConfig":
     return _parse(TrainConfig, "train", arguments)
 
 
-def _parse(config: type, command: str, arguments: list[str]) -> Any:
+def _parse(config: Any, command: str, arguments: list[str]) -> Any:
     """Turn options into the command's config; a mistake is said in one line instead of tyro's box."""
     import tyro
 

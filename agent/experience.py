@@ -9,8 +9,9 @@ import numpy as np
 from agent.checkpoint import PolicyFacts
 from agent.latent import MIRROR_ACTION, MIRROR_STATE, latents
 from deploy.observation import StateVector
-from perception.encoders.vae import VAE
-from perception.episodes import Episode, read_episodes
+from perception.dataset import Dataset
+from perception.encoders.vae import VAE, VAEConfig
+from perception.shards import DatasetError, Episode
 
 
 @dataclass
@@ -41,16 +42,35 @@ class Transitions:
 def random_experience(dataset: Path, encoder: VAE, facts: PolicyFacts) -> Transitions:
     """All transitions of a dataset, as lived and mirrored, so that learning starts with many roads and mishaps seen.
 
-    Raises DatasetError.
+    Raises DatasetError as `usable` does.
     """
     transitions = Transitions()
-    for episode in read_episodes(dataset):
+    for episode in usable(dataset, encoder.config).episodes():
         states = np.array(list(_state_vectors(episode, facts)))
         executed = episode.states[1:, 2:4]
         _append(transitions, episode, latents(encoder, episode.images), states, executed)
         flipped = latents(encoder, episode.images[:, :, ::-1].copy())
         _append(transitions, episode, flipped, states * MIRROR_STATE, executed * MIRROR_ACTION)
     return transitions
+
+
+def usable(folder: Path, encoder: VAEConfig, *, strict: bool = False) -> Dataset:
+    """The dataset there, if one can learn to drive from it.
+
+    Raises DatasetError, naming the folder, when images have another size than the encoder's, a state or reward is not
+    known, or no step is taken in it.
+    """
+    dataset = Dataset(folder, strict=strict)
+    found, expected = dataset.header.size, (encoder.height_px, encoder.width_px)
+    if found != expected:
+        raise DatasetError(f"{folder}: images are {found} pixels (height, width), the encoder's are {expected}")
+    if len(dataset) == len(dataset.lengths):
+        raise DatasetError(f"{folder}: holds {len(dataset)} frames and no step between two to learn from")
+    goes_on = ~np.isnan(dataset.column("action")).any(axis=1)
+    for name, values in (("state", dataset.column("state")), ("reward", dataset.column("reward")[goes_on])):
+        if np.isnan(values).any():
+            raise DatasetError(f"{folder}: {name} is not known (NaN) of some frames, one can only pretrain with it")
+    return dataset
 
 
 def _append(

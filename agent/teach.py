@@ -16,6 +16,7 @@ from rich.console import Console
 
 from agent.channel import ActorEnd, local_addresses
 from agent.checkpoint import PolicyFacts, make_actor
+from agent.experience import usable
 from agent.export import ExportConfig, export
 from agent.jobs import Failed
 from agent.latent import HISTORY
@@ -34,7 +35,6 @@ from deploy.safety_drivers import SAFETY_DRIVERS
 from deploy.signals import interruptible
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAE
-from perception.episodes import read_episodes
 from perception.files import alone_in, write_whole
 
 FREE = {"resume", "safety", "speed"}  # settings that a run which goes on may change
@@ -60,8 +60,7 @@ def teach(config: TeachConfig, console: Console) -> Taught:
     checked(config)
     torch.set_num_threads(1)
     encoder = load_encoder(config.encoder)
-    for _ in read_episodes(config.episodes):
-        pass  # all are whole, so the learner can read them
+    usable(config.episodes, encoder.config)  # so that the learner need not find out
     with (
         interruptible(),
         closing(open_vehicle(config.vehicle, config.road_seed, config.length_m, config.speed)) as car,

@@ -11,6 +11,7 @@ from agent.actors import CONFIG, FACTS, GRAPH, Orders, make_env
 from agent.checkpoint import PolicyFacts
 from agent.course import Face, Progress
 from agent.crews import Crew, load_crew
+from agent.experience import usable
 from agent.jobs import Doing, Failed, Heard, Said, in_turns, learn
 from agent.latent import HISTORY, LatentState
 from agent.rendezvous import Rendezvous, rendezvous
@@ -19,7 +20,6 @@ from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.train_config import TrainConfig, insist_on_sense, resolved
 from perception.encoders import load_encoder
-from perception.episodes import read_episodes
 from perception.files import alone_in, write_whole
 from perception.graph import encoder_graph
 
@@ -110,7 +110,7 @@ def _insist_on_beginning(config: TrainConfig, written: bytes) -> None:
     if config.resume:
         insist_on_same(config.out / CONFIG, written, FREE)
     else:
-        next(read_episodes(config.episodes), None)
+        usable(config.episodes, load_encoder(config.encoder).config, strict=config.strict)
 
 
 def gather_facts(config: TrainConfig) -> PolicyFacts:

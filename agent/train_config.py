@@ -53,6 +53,7 @@ class TrainConfig:
 
     encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
     episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
+    strict: bool = False  # what is damaged in them is an error; else it is left out with a warning
     out: Path = Path("runs/demo/train")  # folder that the run is written to
     env: str = "sim:LaneFollowing-v0"  # Gymnasium id
     scenario: str = "paper"  # of worlds; a name in sim.scenario.SCENARIOS

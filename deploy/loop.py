@@ -18,6 +18,7 @@ from deploy.safety import Guard, Limits
 from deploy.signals import interruptible
 from deploy.vehicles import VEHICLES, Vehicle
 from deploy.video import Video
+from deploy.watched import Watch, Watched
 from deploy.wire import PolicyInfo
 
 
@@ -33,6 +34,7 @@ class DriveConfig:
     hello_s: float = 10.0  # s to wait for the policy server at the start
     time_limit_s: float = 300.0  # s until the drive is given up; 250 m at 10 km/h take 90 s
     video: bool = True  # film the drive
+    record: Path | None = None  # folder of a dataset to add the drive to: frames, states and executed actions
 
 
 class VehicleError(Exception):
@@ -41,9 +43,10 @@ class VehicleError(Exception):
     exit_code = 2
 
 
-def drive(config: DriveConfig) -> DriveSummary:
+def drive(config: DriveConfig, watch: Watch | None = None) -> DriveSummary:
     """Drive until the route is finished or left, the time is up, or Ctrl-C; write log, video and figures.
 
+    `watch` makes who is told every frame and what was sent; the command line hands in who records to `config.record`.
     Raises ServerError if no policy is served, PolicyError if it does not fit the vehicle, VehicleError and
     AddressError for what the config asks for in vain. The drive was good only if the summary has `succeeded`.
     """
@@ -52,7 +55,8 @@ def drive(config: DriveConfig) -> DriveSummary:
         info = client.hello(config.hello_s)
         with closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)) as car:
             info.spec.check(car.spec)
-            _record(config, info, car, client, display)
+            with watch(car.spec, info.spec.period_s) if watch else nullcontext() as watcher:
+                _record(config, info, Watched(car, watcher) if watcher else car, client, display)
     summary = summarize(read_log(config.out / "drive.jsonl"))
     write_summary(config.out, summary)
     display.conclude(summary, str(config.out))

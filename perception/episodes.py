@@ -1,27 +1,26 @@
-"""Random episodes: recorded from an environment to a folder, and read back.
+"""Random episodes: driven in an environment, by one process or several, and written as a dataset."""
 
-The folder holds one .npz file per episode and `dataset.json`, which lists the complete ones with their checksums.
-An episode enters the list only after its file is whole, so a recording that is cut short leaves readable episodes.
-"""
-
-import hashlib
-import io
-import zipfile
+import os
+import signal
+from collections import deque
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, fields
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import count
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import gymnasium
-import msgspec
 import numpy as np
+import pyarrow as pa
 
-from perception.files import write_whole
+from perception.dataset import EpisodeWriter
 from perception.progress import progress_bar
+from perception.shards import Episode, Header, labels_of, pack_episode, schema_of, unpack
 
-FORMAT = "lapwing-episodes/1"
-INDEX = "dataset.json"
-LABELS = ("lateral_offset_m", "heading_error_rad", "curvature_1pm")
+ALONE = 5000  # frames up to which starting other processes takes longer than they save
+LEAD = 16  # episodes that a process may have finished which an earlier one of another process keeps waiting
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class RecordConfig:
     out: Path = Path("runs/demo/episodes")  # folder to write the episodes to; a dataset already there is replaced
     frames: int = 2000  # camera frames to record in all
     seed: int = 0  # of roads, starts and actions; the same seed records the same episodes
+    workers: int = 0  # processes that drive, which changes no data; 0 = one, beyond 5,000 frames one a core
     episode_frames: int = 25  # longest episode, in frames (2.5 s at 10 Hz); short ones show more roads and starts
     correlation: float = 0.9  # of an action with the one before (0 = white noise, 1 = constant); 1 s memory at 10 Hz
     steering_std: float = 0.4  # of the random steering, in units of full lock
@@ -37,67 +37,131 @@ class RecordConfig:
     speed_std: float = 0.5  # of the random speed set-point
 
 
-@dataclass(frozen=True)
-class Episode:
-    """One drive: what was seen at n moments and what was done between them."""
-
-    images: np.ndarray  # (n, h, w, 3) uint8 RGB
-    states: np.ndarray  # (n, 4) float32: speed_mps, steering_rad, executed steering and speed set-point
-    lateral_offset_m: np.ndarray  # (n,) float32, left of the lane's centre
-    heading_error_rad: np.ndarray  # (n,) float32, left of the lane's direction
-    curvature_1pm: np.ndarray  # (n,) float32 of the lane, left positive
-    actions: np.ndarray  # (n - 1, 2) float32 in [-1, 1]; actions[i] leads from moment i to i + 1
-    rewards: np.ndarray  # (n - 1,) float32, metres along the lane
-    terminated: np.ndarray  # () bool: the last moment is a disengagement
-
-
-class DatasetError(Exception):
-    """A dataset that cannot be read; the message names the file."""
+class RecordError(ValueError):
+    """There is nothing to record."""
 
     exit_code = 2
-
-
-class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """One episode as `dataset.json` lists it."""
-
-    file: str
-    frames: int
-    seed: int
-    sha256: str
-
-
-class Index(msgspec.Struct, forbid_unknown_fields=True):
-    """The content of `dataset.json`."""
-
-    format: str
-    env: str
-    seed: int
-    image_size: tuple[int, int]
-    episodes: list[Entry] = []
-
-    @property
-    def frames(self) -> int:
-        return sum(entry.frames for entry in self.episodes)
 
 
 def record(config: RecordConfig) -> None:
     """Drive random episodes and write them to `config.out`, `config.frames` frames in all.
 
-    The environment is made with roads="held_in" and random_start. Raises DatasetError when the folder holds other
-    things.
+    The environment is made with roads="held_in" and random_start. Raises RecordError for less than a frame, and what
+    EpisodeWriter raises.
     """
-    rng = np.random.default_rng(config.seed)
-    with closing(gymnasium.make(config.env, roads="held_in", random_start=True)) as env:
-        height, width, _ = env.observation_space.sample()["image"].shape
-        index = Index(FORMAT, config.env, config.seed, (height, width))
-        _begin(config.out, index)
-        with progress_bar("frames") as progress:
+    for name in ("frames", "episode_frames"):
+        if getattr(config, name) < 1:
+            raise RecordError(f"{name} is {getattr(config, name)}, expected 1 or more")
+    with closing(make_env(config.env)) as env:
+        header = _header(config, env)
+        with EpisodeWriter(config.out, header) as writer, progress_bar("frames") as progress:
             task = progress.add_task("recording", total=config.frames)
-            while (left := config.frames - index.frames) > 0:
-                seed = int(rng.integers(2**31))
-                episode = _drive(env, correlated_actions(config, rng), min(left, config.episode_frames), seed)
-                _append(config.out, index, episode, seed)
-                progress.update(task, completed=index.frames)
+            with _driven(config, env, header) as episodes:
+                while (left := config.frames - writer.frames) > 0:
+                    _write(writer, next(episodes), left)
+                    progress.update(task, completed=writer.frames)
+
+
+def make_env(name: str) -> gymnasium.Env:
+    """The environment of that id as random episodes are driven in it: on training roads, from anywhere."""
+    return gymnasium.make(name, roads="held_in", random_start=True)
+
+
+def _header(config: RecordConfig, env: gymnasium.Env) -> Header:
+    height, width, _ = env.observation_space["image"].shape  # type: ignore[index]  (a Dict space)
+    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "workers")}
+    return Header("record", height, width, settings | {"fps": env.metadata.get("render_fps")})
+
+
+def _write(writer: EpisodeWriter, message: bytes, left: int) -> None:
+    """Write an episode, or its first `left` frames."""
+    batch = pa.ipc.read_record_batch(pa.py_buffer(message), schema_of(writer.header))
+    if batch.num_rows <= left:
+        writer.write_message(message, batch.num_rows)
+    else:
+        writer.append(_first(unpack(batch, writer.header), left))
+
+
+def _first(episode: Episode, frames: int) -> Episode:
+    """The beginning of an episode that goes on."""
+    return Episode(
+        images=episode.images[:frames],
+        states=episode.states[:frames],
+        labels=episode.labels[:frames],
+        actions=episode.actions[: frames - 1],
+        rewards=episode.rewards[: frames - 1],
+        terminated=False,
+        seed=episode.seed,
+    )
+
+
+# -- who drives
+
+
+@contextmanager
+def _driven(config: RecordConfig, env: gymnasium.Env, header: Header) -> Iterator[Iterator[bytes]]:
+    """Episodes without end, in their order, driven here or by several processes."""
+    workers = config.workers or (1 if config.frames <= ALONE else len(os.sched_getaffinity(0)))
+    if workers == 1:
+        yield (drive_episode(config, env, header, number) for number in count())
+        return
+    with _processes(config, header, workers) as pipes:
+        yield _in_order(pipes)
+
+
+@contextmanager
+def _processes(config: RecordConfig, header: Header, workers: int) -> Iterator[list[Connection]]:
+    """Processes that drive every `workers`-th episode each, and where they send them; they end with this one."""
+    context = get_context("spawn")  # the environment has threads and sockets of its own
+    pipes, processes = [], []
+    try:
+        for first in range(workers):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(theirs, config, header, first, workers), daemon=True)
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+        yield pipes
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _work(pipe: Connection, config: RecordConfig, header: Header, first: int, step: int) -> None:
+    """Drive episode after episode until nobody is there to take them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this
+    with closing(make_env(config.env)) as env:
+        for number in count(first, step):
+            try:
+                pipe.send_bytes(drive_episode(config, env, header, number))
+            except (BrokenPipeError, ConnectionResetError):
+                return
+
+
+def _in_order(pipes: list[Connection]) -> Iterator[bytes]:
+    """What the processes send, one after another; those that are ahead are read ahead. Raises EOFError if one died."""
+    waiting: list[deque[bytes]] = [deque() for _ in pipes]
+    for number in count():
+        turn = number % len(pipes)
+        while not waiting[turn]:
+            for pipe in wait([p for p, ahead in zip(pipes, waiting, strict=True) if len(ahead) < LEAD]):
+                waiting[pipes.index(pipe)].append(pipe.recv_bytes())  # type: ignore[arg-type, union-attr]
+        yield waiting[turn].popleft()
+
+
+# -- one episode
+
+
+def drive_episode(config: RecordConfig, env: gymnasium.Env, header: Header, number: int) -> bytes:
+    """Drive an episode, which depends on the config's seed and its own number alone; returns a serialised batch."""
+    rng = np.random.default_rng([config.seed, number])
+    seed = int(rng.integers(2**31))
+    episode = _drive(env, correlated_actions(config, rng), config.episode_frames, seed)
+    return pack_episode(number, episode, header).serialize().to_pybytes()
 
 
 def correlated_actions(config: RecordConfig, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -111,20 +175,6 @@ def correlated_actions(config: RecordConfig, rng: np.random.Generator) -> Iterat
     while True:
         yield np.clip(mean + noise, -1, 1).astype(np.float32)
         noise = rho * noise + np.sqrt(1 - rho**2) * std * rng.standard_normal(2)
-
-
-def read_episodes(path: Path) -> Iterator[Episode]:
-    """Iterate over the complete episodes of a dataset folder, in the order of recording.
-
-    Raises DatasetError, naming the file, when one is missing, damaged or of another format.
-    """
-    for entry in _read_index(path).episodes:
-        yield _read_episode(path / entry.file, entry)
-
-
-def read_frames(path: Path) -> np.ndarray:
-    """Return all camera frames of a dataset folder, (n, h, w, 3) uint8 RGB; raises as read_episodes does."""
-    return np.concatenate([episode.images for episode in read_episodes(path)])
 
 
 def _drive(env: gymnasium.Env, actions: Iterator[np.ndarray], frames: int, seed: int) -> Episode:
@@ -142,69 +192,9 @@ def _drive(env: gymnasium.Env, actions: Iterator[np.ndarray], frames: int, seed:
     return Episode(
         images=np.stack([obs["image"] for obs, _ in seen]),
         states=np.stack([obs["state"] for obs, _ in seen]),
-        **{label: np.array([info[label] for _, info in seen], np.float32) for label in LABELS},
+        labels=np.array([labels_of(info) for _, info in seen], np.float32),
         actions=np.array(done, np.float32).reshape(-1, 2),
         rewards=np.array(rewards, np.float32),
-        terminated=np.array(terminated),
+        terminated=terminated,
+        seed=seed,
     )
-
-
-def _begin(folder: Path, index: Index) -> None:
-    """Write the list of no episodes yet, then remove the files of the dataset it replaces."""
-    for file in folder.glob("*"):
-        if not file.name.startswith((INDEX, "episode-")):
-            raise DatasetError(f"{file}: is not part of a dataset; record to a folder of its own")
-    _write_index(folder, index)
-    for file in folder.glob("episode-*.npz*"):
-        file.unlink()
-
-
-def _append(folder: Path, index: Index, episode: Episode, seed: int) -> None:
-    """Write an episode's file and then the list that names it."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **vars(episode))
-    content = buffer.getvalue()
-    name = f"episode-{len(index.episodes):05}.npz"
-    write_whole(folder / name, content)
-    index.episodes.append(Entry(name, len(episode.images), seed, hashlib.sha256(content).hexdigest()))
-    _write_index(folder, index)
-
-
-def _write_index(folder: Path, index: Index) -> None:
-    write_whole(folder / INDEX, msgspec.json.format(msgspec.json.encode(index)))
-
-
-def _read_index(folder: Path) -> Index:
-    path = folder / INDEX
-    try:
-        index = msgspec.json.decode(path.read_bytes(), type=Index)
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(f"{path}: there is no dataset here; write one with `lapwing record`") from None
-    except msgspec.DecodeError as error:
-        raise DatasetError(f"{path}: is not the list of a dataset's episodes: {error}") from None
-    if index.format != FORMAT:
-        raise DatasetError(f"{path}: format is {index.format!r}, expected {FORMAT!r}; record the dataset again")
-    if not index.episodes:
-        raise DatasetError(f"{path}: lists no complete episode; record the dataset again")
-    return index
-
-
-def _read_episode(path: Path, entry: Entry) -> Episode:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: is missing, but {INDEX} lists it; record the dataset again") from None
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise DatasetError(f"{path}: is truncated or damaged: its checksum differs from {INDEX}; record it again")
-    return _parse(path, content)
-
-
-def _parse(path: Path, content: bytes) -> Episode:
-    wanted = {field.name for field in fields(Episode)}
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if set(arrays) != wanted:
-                raise DatasetError(f"{path}: holds {sorted(arrays)}, expected {sorted(wanted)}")
-            return Episode(**arrays)
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: is not an episode: {error}") from None

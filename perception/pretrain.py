@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from perception.dataset import Dataset
 from perception.encoders.vae import VAE, VAEConfig, as_pixels, kl_nats
-from perception.episodes import LABELS, DatasetError, read_episodes
 from perception.files import write_whole
 from perception.graph import encoder_graph
 from perception.probe import ridge_r2
 from perception.progress import progress_bar
+from perception.shards import LABELS, DatasetError
 
 HELD_OUT = 10  # one frame in ten is kept from training: the last episodes
 ACTIVE_VARIANCE = 0.01  # Burda 2016, section 5.2: Var of mu over the data above this
@@ -27,6 +28,7 @@ SHOWN = 8  # frames in the picture of reconstructions
 @dataclass(frozen=True)
 class PretrainConfig:
     dataset: Path = Path("runs/demo/episodes")  # folder of recorded episodes
+    strict: bool = False  # what is damaged in it is an error; else it is left out with a warning
     out: Path = Path("runs/demo/vae")  # folder for vae.safetensors, vae.onnx, pretrain.json and reconstructions.png
     vae: VAEConfig = field(default_factory=VAEConfig)
     steps: int = 1500  # gradient steps
@@ -47,7 +49,7 @@ class Report:
     psnr_db: float  # of the reconstruction from the mean
     active_units: int  # latents that vary with the image
     kl_nats: float
-    lane_r2: dict[str, float]  # share of each label's variance that is linear in the mean
+    lane_r2: dict[str, float]  # share of each label's variance that is linear in the mean; of labels that are known
 
 
 def pretrain(config: PretrainConfig) -> Report:
@@ -113,15 +115,16 @@ def varied(images: UInt8[Tensor, "b h w 3"], shift_px: int, generator: torch.Gen
 
 
 def measure(vae: VAE, images: UInt8[Tensor, "n h w 3"], labels: np.ndarray, split: int) -> dict:
-    """Return the figures of a Report on images[split:]; labels: (n, 3) float32, columns as in LABELS."""
+    """Return the figures of a Report on images[split:]; labels: (n, 6) float32, columns as in LABELS."""
     mu, logvar, mse = map(torch.cat, zip(*(_encode(vae, chunk) for chunk in images.split(256)), strict=True))
     held, x = mu[split:], mu.numpy()
-    r2 = ridge_r2(x[:split], labels[:split], x[split:], labels[split:])
+    known = ~np.isnan(labels).any(axis=0)  # of a real car none is
+    r2 = ridge_r2(x[:split], labels[:split, known], x[split:], labels[split:, known])
     return {
         "psnr_db": psnr_db(mse[split:].mean().item()),
         "active_units": active_units(held),
         "kl_nats": kl_nats(held, logvar[split:]).mean().item(),
-        "lane_r2": dict(zip(LABELS, r2.tolist(), strict=True)),
+        "lane_r2": dict(zip(np.array(LABELS)[known].tolist(), r2.tolist(), strict=True)),
     }
 
 
@@ -148,14 +151,14 @@ def picture(vae: VAE, images: UInt8[Tensor, "n h w 3"]) -> bytes:
 
 
 def _read(config: PretrainConfig) -> tuple[UInt8[Tensor, "n h w 3"], np.ndarray]:
-    """All frames of the dataset and their labels, (n, 3) float32."""
-    episodes = list(read_episodes(config.dataset))
-    images = torch.from_numpy(np.concatenate([episode.images for episode in episodes]))
-    labels = [np.stack([getattr(episode, label) for label in LABELS], axis=1) for episode in episodes]
-    found, expected = tuple(images.shape[1:3]), (config.vae.height_px, config.vae.width_px)
+    """All frames of the dataset and their labels, (n, 6) float32."""
+    dataset = Dataset(config.dataset, strict=config.strict)
+    found, expected = dataset.header.size, (config.vae.height_px, config.vae.width_px)
     if found != expected:
         raise DatasetError(f"{config.dataset}: images are {found} pixels (height, width), the VAE's are {expected}")
-    return images, np.concatenate(labels)
+    if len(dataset) < HELD_OUT:
+        raise DatasetError(f"{config.dataset}: holds {len(dataset)} frames, expected {HELD_OUT} or more to learn from")
+    return torch.from_numpy(dataset.frames()), dataset.column(*LABELS)
 
 
 def _new_vae(config: PretrainConfig) -> VAE:

@@ -6,7 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -36,6 +37,21 @@ class PlayConfig:
     track: str = ""  # CSV centreline, or a folder of them, to drive on instead of drawn roads
     traffic: int = 0  # boxes, cones and parked cars to pass, of each so many in 250 m
     seed: int = 0  # of drawn roads, and of light, weather and obstacles where the scenario varies them
+    record: Path | None = None  # folder of a dataset to add the drive to
+
+
+class Recorder(Protocol):
+    """Keeps what is driven; the command line hands one in."""
+
+    def start(self, image: np.ndarray, state: np.ndarray, info: dict[str, Any], seed: int) -> None:
+        """An episode begins."""
+        ...
+
+    def step(
+        self, action: np.ndarray, reward: float, image: np.ndarray, state: np.ndarray, info: dict, terminated: bool
+    ) -> None:
+        """It goes on, and with `terminated` ends."""
+        ...
 
 
 @dataclass
@@ -67,12 +83,14 @@ def _limit(value: float) -> float:
     return min(max(value, -1.0), 1.0)
 
 
-def play(config: PlayConfig, console: Console, fps: float = 1 / CONTROL_PERIOD_S) -> None:
+def play(
+    config: PlayConfig, console: Console, fps: float = 1 / CONTROL_PERIOD_S, recorder: Recorder | None = None
+) -> None:
     """Drive until the window is closed, then print what came of it; fps = 0 does not wait for the clock.
 
     Raises WindowError where no window can be opened, ScenarioError for what cannot be driven.
     """
-    with closing(Drive(config)) as drive, closing(Window(WINDOW_PX, "Lapwing", fps)) as window:
+    with closing(Drive(config, recorder)) as drive, closing(Window(WINDOW_PX, "Lapwing", fps)) as window:
         while window.open and not window.keys.pressed & QUIT:
             drive.tick(window.keys)
             window.show(drive.picture, drive.readings, drive.banner)
@@ -87,8 +105,9 @@ class Drive:
     `info` is the environment's of this moment, `banner` a line for whoever drives.
     """
 
-    def __init__(self, config: PlayConfig) -> None:
+    def __init__(self, config: PlayConfig, recorder: Recorder | None = None) -> None:
         self._config, self._road_seeds, self._seed = config, _road_seeds(config), config.seed
+        self._recorder = recorder
         self.driven_m, self.disengagements = 0.0, 0
         self._take_road()
 
@@ -135,6 +154,8 @@ class Drive:
 
     def _stand(self, distance_m: float) -> None:
         self._obs, self.info = self.env.reset(seed=self._seed, options={"distance_m": distance_m})
+        if self._recorder:
+            self._recorder.start(self._obs["image"], self._obs["state"], self.info, self._seed)
         self.keyboard.steering, self._pause = 0.0, 0
         self.banner = HELP if self.keyboard.speed == -1 else ""
 
@@ -144,7 +165,9 @@ class Drive:
             self.banner = HELP
             return
         before_m, self.banner = self.info["distance_m"], ""
-        self._obs, _, terminated, _, self.info = self.env.step(action)
+        self._obs, reward, terminated, _, self.info = self.env.step(action)
+        if self._recorder:
+            self._recorder.step(action, reward, self._obs["image"], self._obs["state"], self.info, terminated)
         here_m, cause = self.info["distance_m"], self.info["disengagement"]
         self.driven_m += here_m - before_m
         if terminated:

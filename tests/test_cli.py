@@ -10,16 +10,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import zmq
 
 import agent.train
 from agent.algorithms import ALGORITHMS
+from deploy.drive_log import read_log
 from deploy.policy import OnnxPolicy
 from deploy.server import PolicyServer
 from deploy.sockets import bind
 from lapwing import COMMANDS, main
+from perception.dataset import Dataset
 from perception.episodes import RecordConfig, record
+from sim.window import Keys, Window
 from tests.agent.runs import write_encoder, write_run
 from tests.deploy.policies import SPEC, echo_policy
 
@@ -27,6 +31,7 @@ HEAVY = {"torch", "gymnasium", "pybullet", "tyro", "rich", "numpy", "msgspec", "
 UNITS = {  # of each command, some options and what --help says of them
     "play": {"--scenario": "worlds", "--vehicle": "city_car", "--road-seed": "first road"},
     "record": {"--episode-frames": "frames", "--steering-std": "full lock", "--correlation": "10 Hz"},
+    "dataset": {},
     "pretrain": {"--steps": "gradient steps", "--batch": "frames", "--threads": "threads"},
     "train": {"--length-m": "metres", "--replay-capacity": "transitions", "--noise.half-life": "episodes"},
     "act": {"--learner": "host", "--keys": "clients/NAME", "--first": "number"},
@@ -36,7 +41,7 @@ UNITS = {  # of each command, some options and what --help says of them
     "evaluate": {"--run": "folder", "--out": "file"},
     "export": {"--frames": "random inputs"},
     "serve": {"--policy": "ONNX", "--bind": "address"},
-    "drive": {"--deadline-s": "s from", "--watchdog-s": "s without", "--length-m": "m, length"},
+    "drive": {"--record": "dataset", "--deadline-s": "s from", "--watchdog-s": "s without", "--length-m": "m, length"},
     "report": {"--run": "folder"},
     "demo": {"--seed": "road", "--out": "folder"},
     "keys": {"--clients": "machines"},
@@ -93,6 +98,7 @@ def test_help_lists_every_command_with_one_line(capsys):
     assert list(COMMANDS) == [
         "play",
         "record",
+        "dataset",
         "pretrain",
         "train",
         "act",
@@ -228,13 +234,58 @@ def test_a_missing_dataset(complaint, tmp_path):
     assert not (tmp_path / "vae").exists()
 
 
-def test_a_truncated_dataset(complaint, dataset, tmp_path):
-    damaged = tmp_path / "episodes"
-    damaged.mkdir()
-    for file in dataset.iterdir():
-        (damaged / file.name).write_bytes(file.read_bytes())
-    episode = truncate(next(damaged.glob("*.npz")))
-    assert str(episode) in complaint("pretrain", "--dataset", damaged, "--out", tmp_path / "vae")
+@pytest.fixture
+def damaged(dataset, tmp_path) -> Path:
+    """A dataset one of whose bits has changed, in a frame of its only episode."""
+    content = bytearray((dataset / "shard-00000.arrow").read_bytes())
+    content[content.index(b"IDAT") + 6] ^= 1
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/shard-00000.arrow").write_bytes(content)
+    return tmp_path / "damaged"
+
+
+@pytest.mark.parametrize("strict", [["--strict"], []])
+@pytest.mark.parametrize("command", ["pretrain", "train"])
+def test_a_damaged_dataset(complaint, damaged, tmp_path, command, strict):
+    data = ("--dataset", damaged)
+    if command == "train":
+        data = ("--episodes", damaged, "--encoder", write_encoder(tmp_path / "vae.safetensors"))
+    said = complaint(command, *data, *strict, "--out", tmp_path / "out")
+    assert str(damaged / "shard-00000.arrow") in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_that_was_cut_off_before_its_first_episode_ended(complaint, dataset, tmp_path):
+    (tmp_path / "cut").mkdir()
+    (path := tmp_path / "cut/shard-00000.arrow").write_bytes((dataset / path.name).read_bytes())
+    truncate(path)
+    assert path.name in complaint("pretrain", "--dataset", tmp_path / "cut", "--out", tmp_path / "vae")
+
+
+def test_a_dataset_is_looked_at_and_checked(dataset, damaged, capsys, complaint):
+    assert main(["dataset", "info", str(dataset)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^frames +4 of 64 × 64 pixels", said, re.MULTILINE)
+    assert "curvature_10m_1pm" in said
+    assert "sim:LaneFollowing-v0" in said
+    assert main(["dataset", "check", str(dataset)]) == 0
+    assert "1 episodes are whole, 0 places are damaged" in capsys.readouterr().out
+    assert "shard-00000.arrow" in complaint("dataset", "check", damaged)
+
+
+def test_a_check_of_what_is_partly_damaged_ends_with_1(tmp_path, capsys):
+    record(RecordConfig(out=tmp_path, frames=8, episode_frames=4))
+    content = bytearray((tmp_path / "shard-00000.arrow").read_bytes())
+    content[content.index(b"IDAT") + 6] ^= 1
+    (tmp_path / "shard-00000.arrow").write_bytes(content)
+    assert main(["dataset", "check", str(tmp_path)]) == 1
+    assert "1 episodes are whole, 1 places are damaged" in capsys.readouterr().out
+
+
+def test_a_tub_and_a_folder_to_export_that_are_none(complaint, tmp_path):
+    assert "manifest.json" in complaint("dataset", "import", tmp_path / "tub", "--out", tmp_path / "out")
+    assert "none" in complaint("dataset", "export", tmp_path / "none", "--out", tmp_path / "minari")
+    assert not (tmp_path / "minari").exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"junk"])
@@ -300,6 +351,37 @@ def test_an_address_beyond_loopback(complaint, policy, address):
 
 def test_an_address_that_is_none(complaint):
     assert "nonsense" in complaint("drive", "--server", "nonsense")
+
+
+def test_what_a_person_drives_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    frames = iter(range(12))  # of 0.1 s each
+
+    def keys(window) -> Keys:
+        return Keys(held=frozenset({"up"}), pressed=frozenset({"q"} if next(frames, None) is None else ()))
+
+    monkeypatch.setattr(Window, "keys", property(keys, lambda *_: None), raising=False)
+    assert main(["play", "--record", str(tmp_path / "human"), "--vehicle", "donkey"]) == 0
+    dataset = Dataset(tmp_path / "human", strict=True)
+    assert dataset.header.source == "play"
+    assert dataset.header.settings["vehicle"] == "donkey"
+    (episode,) = dataset.episodes()
+    assert not np.isnan(episode.labels).any()
+    assert np.diff(episode.actions[:, 1]) == pytest.approx(0.1)  # up for a period of 0.1 s each
+    assert episode.rewards.sum() > 0
+
+
+def test_a_served_drive_is_recorded(policy, tmp_path):
+    address, out = f"ipc://{tmp_path}/s", tmp_path / "drive"
+    with served(OnnxPolicy.load(policy), address):
+        options = ["--server", address, "--out", str(out), "--no-video", "--time-limit-s", "0.5"]
+        assert main(["drive", *options, "--record", str(tmp_path / "data")]) == 1  # the route is longer
+    log = read_log(out / "drive.jsonl")
+    dataset = Dataset(tmp_path / "data", strict=True)
+    assert dataset.header.source == "drive"
+    speeds_mps = dict.fromkeys(np.float32(entry.speed_mps) for entry in log)
+    assert set(dataset.column("state")[:, 0]) <= set(speeds_mps)
+    assert 1 < len(dataset) <= len(log)
 
 
 def test_nobody_serves(complaint, tmp_path):

@@ -16,7 +16,7 @@ from agent.ratio import Ratio
 from deploy.policy import OnnxPolicy
 
 MADE = (
-    "episodes/dataset.json",
+    "episodes/shard-00000.arrow",
     "vae/vae.safetensors",
     "vae/reconstructions.png",
     "train/actor.safetensors",

@@ -6,9 +6,12 @@ import torch
 
 from agent.experience import random_experience
 from agent.latent import RateLimit
+from perception.dataset import Dataset, EpisodeWriter
 from perception.encoders.vae import VAE, VAEConfig
-from perception.episodes import DatasetError, RecordConfig, read_episodes, record
+from perception.episodes import RecordConfig, record
+from perception.shards import DatasetError, Header
 from tests.agent.fakes import FACTS
+from tests.perception.drives import episode
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def dataset(tmp_path_factory):
 
 def test_every_recorded_transition_is_there_twice(dataset, encoder):
     obs, action, reward, terminated, next_obs = random_experience(dataset, encoder, FACTS).arrays()
-    episodes = list(read_episodes(dataset))
+    episodes = list(Dataset(dataset).episodes())
     steps = sum(len(episode.rewards) for episode in episodes)
     assert len(obs) == len(action) == len(reward) == len(terminated) == len(next_obs) == 2 * steps
     assert reward.sum() == pytest.approx(2 * sum(episode.rewards.sum() for episode in episodes), rel=1e-5)
@@ -45,6 +48,39 @@ def test_the_first_observation_of_an_episode_remembers_no_action(dataset, encode
 def test_a_missing_dataset_is_named(tmp_path, encoder):
     with pytest.raises(DatasetError, match="nothing-here"):
         random_experience(tmp_path / "nothing-here", encoder, FACTS)
+
+
+def written(folder, size=(64, 64), **changes):
+    """A dataset of one episode, of the size that the encoder sees."""
+    with EpisodeWriter(folder, Header("test", *size)) as writer:
+        writer.append(episode(3, images=np.zeros((3, *size, 3), np.uint8), **changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"states": np.full((3, 4), np.nan)}, "state is not known"),
+        ({"rewards": np.array([1.0, np.nan])}, "reward is not known"),
+        ({"size": (32, 48)}, r"\(32, 48\).*\(64, 64\)"),
+    ],
+)
+def test_a_dataset_that_one_cannot_learn_to_drive_from_is_named(tmp_path, encoder, changes, complaint):
+    with pytest.raises(DatasetError, match=rf"data.*{complaint}") as caught:
+        random_experience(written(tmp_path / "data", **changes), encoder, FACTS)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_lane_labels_need_not_be_known(tmp_path, encoder):
+    folder = written(tmp_path / "data", labels=np.full((3, 6), np.nan))
+    assert len(random_experience(folder, encoder, FACTS)) == 4  # two steps, as lived and mirrored
+
+
+def test_frames_without_a_step_between_are_no_experience(tmp_path, encoder):
+    record(RecordConfig(out=tmp_path / "data", frames=1))
+    with pytest.raises(DatasetError, match="1 frames and no step between"):
+        random_experience(tmp_path / "data", encoder, FACTS)
 
 
 def test_the_rate_limit_moves_steering_no_further_than_the_motors_can():

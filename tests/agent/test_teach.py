@@ -25,10 +25,12 @@ from deploy.policy import OnnxPolicy
 from deploy.safety_drivers import SAFETY_DRIVERS, Phase, Request, SafetyConfig, SafetyDriverError, Task
 from deploy.safety_drivers.scripted import ScriptedDriver
 from deploy.vehicles import VEHICLES, Frame
+from perception.dataset import Dataset
 from perception.encoders import EncoderError
 from perception.encoders.vae import VAE, VAEConfig
-from perception.episodes import DatasetError, RecordConfig, read_episodes, record
+from perception.episodes import RecordConfig, record
 from perception.files import FolderInUseError, alone_in
+from perception.shards import DatasetError
 from tests.agent.runs import write_encoder
 
 SCRIPTED = SafetyConfig(driver="scripted", put_back_s=0.0, rounds=1, until_passed=False)
@@ -112,7 +114,7 @@ def test_a_session_with_everything_in_it(config, monkeypatch):
     steps = sum(int(row["steps"]) for row in rows if row["kind"] == "train")
     transitions = learned.facts["transitions"]  # none of missed control cycles
     assert learned.facts["episodes"] == 2
-    random = 2 * sum(len(episode.rewards) for episode in read_episodes(config.episodes))  # as lived and mirrored
+    random = 2 * sum(len(episode.rewards) for episode in Dataset(config.episodes).episodes())  # as lived and mirrored
     assert 2 * (steps - taught.missed) <= transitions - random <= 2 * steps
     assert learned.facts["updates"] == int(3 * 2 + 0.05 * transitions) == int(rows[-1]["updates"])
     # The best test left its policy, which the car can use.

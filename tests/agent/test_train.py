@@ -30,9 +30,10 @@ from agent.snapshot import SnapshotError, load_newest
 from agent.train import train
 from agent.train_config import TrainConfig
 from deploy.wire import Delivery, EpisodeReport, Experience, pack
+from perception.dataset import Dataset
 from perception.encoders import EncoderError
-from perception.episodes import DatasetError, read_episodes
 from perception.files import FolderInUseError, alone_in
+from perception.shards import DatasetError
 from tests.agent.processes import training, until_it_says, workers_of
 
 
@@ -172,7 +173,7 @@ def test_an_actor_of_another_make_drives_and_comes_back(changes, encoder, datase
 
 def random_transitions(dataset: Path) -> int:
     """Of a dataset, as lived and mirrored."""
-    return 2 * sum(len(episode.rewards) for episode in read_episodes(dataset))
+    return 2 * sum(len(episode.rewards) for episode in Dataset(dataset).episodes())
 
 
 def check_episodes(rows: list[dict[str, str]], random: int) -> None:

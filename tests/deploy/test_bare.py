@@ -55,3 +55,6 @@ def test_a_bare_robot_environment_serves_a_policy(tmp_path):
         finally:
             server.terminate()
             assert server.wait(10) == 0
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{ROOT}[record]"], check=True)
+    assert not {"torch", "gymnasium", "pybullet"} & set(os.listdir(packages))
+    subprocess.run([python, "-c", "import perception.recorder, perception.donkeycar"], cwd=tmp_path, check=True)

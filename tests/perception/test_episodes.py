@@ -1,32 +1,23 @@
-"""Episodes are recorded as they happened, and what is damaged is not read."""
+"""Episodes are recorded as they happened, however many processes drive and whatever becomes of them."""
 
-import hashlib
-import io
 import itertools
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.episodes import (
-    INDEX,
-    DatasetError,
-    Episode,
-    RecordConfig,
-    correlated_actions,
-    read_episodes,
-    read_frames,
-    record,
-)
+from perception.dataset import Dataset
+from perception.episodes import RecordConfig, RecordError, correlated_actions, record
+from perception.shards import AHEAD, DatasetError, Episode
+from tests.perception.drives import same
 from tests.perception.lanes import ANNOUNCING, EDGE_M, FAKE, SIZE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -34,18 +25,14 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """103 frames of the fake lane; copy before damaging."""
+    """103 frames of the fake lane; not to be changed."""
     folder = tmp_path_factory.mktemp("recorded") / "episodes"
     record(RecordConfig(env=FAKE, out=folder, frames=103, episode_frames=10, seed=1))
     return folder
 
 
-@pytest.fixture
-def copied(recorded: Path, tmp_path: Path) -> Path:
-    """A dataset of one's own."""
-    for file in recorded.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    return tmp_path
+def episodes_of(folder: Path) -> list[Episode]:
+    return list(Dataset(folder, strict=True).episodes())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,27 +40,31 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_as_many_frames_as_asked_for_are_recorded(recorded: Path) -> None:
-    frames = read_frames(recorded)
+    frames = Dataset(recorded).frames()
     assert frames.shape == (103, SIZE, SIZE, 3)
     assert frames.dtype == np.uint8
-    assert max(len(episode.images) for episode in read_episodes(recorded)) <= 10
+    assert Dataset(recorded).lengths.max() <= 10
 
 
 def test_an_action_leads_from_its_moment_to_the_next(recorded: Path) -> None:
-    for episode in read_episodes(recorded):
-        assert np.diff(episode.lateral_offset_m) == pytest.approx(0.1 * episode.actions[:, 0], abs=1e-6)
+    for episode in episodes_of(recorded):
+        offset_m = episode.label("lateral_offset_m")
+        assert np.diff(offset_m) == pytest.approx(0.1 * episode.actions[:, 0], abs=1e-6)
         assert episode.rewards == pytest.approx(0.1 * episode.actions[:, 1])
         assert episode.states[1:, 2:] == pytest.approx(episode.actions)
-        assert episode.heading_error_rad == pytest.approx(-episode.lateral_offset_m)
+        assert episode.label("heading_error_rad") == pytest.approx(-offset_m)
+        assert np.isnan(episode.label("curvature_5m_1pm")).all()  # this lane does not tell
 
 
 def test_termination_is_noted_and_ends_the_episode(tmp_path: Path) -> None:
-    config = RecordConfig(env=FAKE, out=tmp_path, frames=500, episode_frames=100, steering_std=2.0)
+    config = RecordConfig(env=FAKE, out=tmp_path, frames=500, episode_frames=500, steering_std=2.0)
     record(config)
-    episodes = list(read_episodes(tmp_path))[:-1]  # the last is cut by the number of frames
-    assert {bool(episode.terminated) for episode in episodes} == {True}
-    assert all(abs(episode.lateral_offset_m[-1]) > EDGE_M for episode in episodes)
-    assert all((np.abs(episode.lateral_offset_m[:-1]) <= EDGE_M).all() for episode in episodes)
+    episodes = episodes_of(tmp_path)
+    offsets_m = [episode.label("lateral_offset_m") for episode in episodes[:-1]]  # the last is cut by the frames
+    assert {episode.terminated for episode in episodes[:-1]} == {True}
+    assert all(abs(offset_m[-1]) > EDGE_M for offset_m in offsets_m)
+    assert all((np.abs(offset_m[:-1]) <= EDGE_M).all() for offset_m in offsets_m)
+    assert not episodes[-1].terminated
 
 
 def test_the_same_seed_records_the_same_bytes_and_another_seed_others(recorded: Path, tmp_path: Path) -> None:
@@ -81,14 +72,55 @@ def test_the_same_seed_records_the_same_bytes_and_another_seed_others(recorded: 
     record(config)
     record(replace(config, out=tmp_path / "other", seed=2))
     assert contents(tmp_path / "same") == contents(recorded)
-    assert not np.array_equal(read_frames(tmp_path / "other"), read_frames(recorded))
+    assert not np.array_equal(Dataset(tmp_path / "other").frames(), Dataset(recorded).frames())
 
 
-def test_a_new_recording_replaces_the_old_one(copied: Path) -> None:
-    record(RecordConfig(env=FAKE, out=copied, frames=20, episode_frames=10))
-    assert len(read_frames(copied)) == 20
-    listed = [entry["file"] for entry in msgspec.json.decode((copied / INDEX).read_bytes())["episodes"]]
-    assert sorted(contents(copied)) == [INDEX, *listed]
+def test_the_number_of_processes_changes_nothing(recorded: Path, tmp_path: Path) -> None:
+    config = RecordConfig(env=FAKE, out=tmp_path, frames=103, episode_frames=10, seed=1, workers=3)
+    record(config)
+    assert contents(tmp_path) == contents(recorded)
+
+
+def test_an_episode_depends_on_its_own_seed_alone(recorded: Path) -> None:
+    """The environment, reset with the seed that was noted and driven by the same actions, does the same."""
+    env = gymnasium.make(FAKE, roads="held_in", random_start=True)
+    for episode in episodes_of(recorded)[::3]:
+        obs, _ = env.reset(seed=episode.seed)
+        seen = [obs, *(env.step(action)[0] for action in episode.actions)]
+        assert np.array_equal(episode.images, [obs["image"] for obs in seen])
+
+
+def test_settings_travel_with_the_data_but_for_where_and_how_it_was_recorded(recorded: Path) -> None:
+    header = Dataset(recorded).header
+    assert (header.source, header.size) == ("record", (SIZE, SIZE))
+    assert header.settings["env"] == FAKE
+    assert (header.settings["seed"], header.settings["steering_std"]) == (1, 0.4)
+    assert header.settings.keys().isdisjoint({"out", "workers"})
+
+
+def test_what_an_environment_tells_of_the_road_ahead_is_recorded(tmp_path: Path) -> None:
+    record(RecordConfig(out=tmp_path, frames=30))
+    episode = next(Dataset(tmp_path).episodes())
+    env = gymnasium.make("sim:LaneFollowing-v0", roads="held_in", random_start=True)
+    _, info = env.reset(seed=episode.seed)
+    env.close()
+    ahead = [episode.label(f"curvature_{metres}m_1pm")[0] for metres in (2, 5, 10)]
+    assert ahead == pytest.approx(info[AHEAD], rel=1e-6)
+    assert not np.isnan(episode.labels).any()
+
+
+@pytest.mark.parametrize("name", ["frames", "episode_frames"])
+def test_nothing_to_record_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecordError, match=f"{name} is 0") as caught:
+        record(replace(RecordConfig(env=FAKE, out=tmp_path / "out"), **{name: 0}))
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_new_recording_replaces_the_old_one(tmp_path: Path) -> None:
+    for frames in (50, 20):
+        record(RecordConfig(env=FAKE, out=tmp_path, frames=frames, episode_frames=10))
+    assert len(Dataset(tmp_path)) == 20
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -115,103 +147,43 @@ def test_actions_stay_in_their_box(mean: float, std: float, correlation: float, 
     assert all(space.contains(action) for action in itertools.islice(actions, 5))
 
 
-def test_a_killed_recording_leaves_only_complete_episodes(tmp_path: Path) -> None:
-    script = (
-        "from pathlib import Path; from perception.episodes import RecordConfig, record;"
-        f"record(RecordConfig(env={ANNOUNCING!r}, out=Path({str(tmp_path)!r}), frames=10**6, episode_frames=5))"
+def recording(workers: int, folder: Path) -> subprocess.Popen:
+    """A recording without end, in a process and a group of its own, that says when an episode starts."""
+    command = ["record", "--env", ANNOUNCING, "--frames", "1000000", "--episode-frames", "5"]
+    command += ["--workers", str(workers), "--out", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "lapwing", *command], stdout=subprocess.PIPE, cwd=REPOSITORY, start_new_session=True
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=REPOSITORY) as child:
-        starts = list(itertools.islice(child.stdout, 20))
+
+
+def wait_for_starts(child: subprocess.Popen, count: int) -> None:
+    assert child.stdout
+    starts = (line for line in child.stdout if b"start" in line)
+    assert len(list(itertools.islice(starts, count))) == count
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_recording_leaves_every_finished_episode_and_no_process(tmp_path: Path, workers: int) -> None:
+    folder, again = tmp_path / "killed", tmp_path / "again"
+    with recording(workers, folder) as child:
+        wait_for_starts(child, 60)
         os.kill(child.pid, signal.SIGKILL)
-    assert starts == [b"start\n"] * 20
-    episodes = list(read_episodes(tmp_path))
-    assert len(episodes) >= 19
-    assert all(episode.images.any() for episode in episodes)
-    record(RecordConfig(env=FAKE, out=tmp_path, frames=5))
-    assert len(read_frames(tmp_path)) == 5
+        assert child.stdout
+        child.stdout.read()  # to the end, which comes when nobody is left who could write
+    found = episodes_of(folder)
+    assert len(found) >= (59 if workers == 1 else 1)  # of one process, each start follows an episode that is written
+    record(RecordConfig(ANNOUNCING, again, frames=sum(len(one.images) for one in found), episode_frames=5))
+    assert all(same(a, b) for a, b in zip(found, episodes_of(again), strict=True))
+    record(RecordConfig(env=FAKE, out=folder, frames=5))
+    assert len(Dataset(folder)) == 5
 
 
-def test_an_interrupted_recording_leaves_only_complete_episodes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = os.replace
-    renames = itertools.count()
-
-    def interrupted(source: Path, target: Path) -> None:
-        if next(renames) == 7:  # the list of nothing, three episodes each with its list, and the fourth
-            raise KeyboardInterrupt
-        rename(source, target)
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        record(RecordConfig(env=FAKE, out=tmp_path, frames=100, episode_frames=5))
-    assert len(list(read_episodes(tmp_path))) == 3
-    assert not list(tmp_path.glob("*.part"))
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere.*lapwing record") as caught:
-        read_frames(tmp_path / "nowhere")
-    assert caught.value.exit_code == 2
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (b"", "not the list"),
-        (b"\xff\x00", "not the list"),
-        (b'{"episodes": []}', "missing required field"),
-        (b'{"format": 1, "env": "", "seed": 0, "image_size": [1, 1]}', r"\$.format"),
-        (b'{"format": "v9", "env": "", "seed": 0, "image_size": [1, 1]}', "'v9', expected 'lapwing-episodes/1'"),
-        (b'{"format": "lapwing-episodes/1", "env": "", "seed": 0, "image_size": [1, 1]}', "no complete episode"),
-    ],
-)
-def test_a_list_that_is_none_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
-    (tmp_path / INDEX).write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"dataset\.json.*{complaint}"):
-        read_frames(tmp_path)
-
-
-def test_a_missing_episode_is_named(copied: Path) -> None:
-    (copied / "episode-00002.npz").unlink()
-    with pytest.raises(DatasetError, match=r"episode-00002\.npz.*missing"):
-        read_frames(copied)
-
-
-@given(data=st.data())
-def test_a_truncated_or_changed_episode_is_named(recorded: Path, data: st.DataObject) -> None:
-    path = recorded / "episode-00001.npz"
-    whole = path.read_bytes()
-    at = data.draw(st.integers(0, len(whole) - 1))
-    damaged = data.draw(st.sampled_from([whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]]))
-    path.write_bytes(damaged)
-    try:
-        with pytest.raises(DatasetError, match=r"episode-00001\.npz.*damaged"):
-            read_frames(recorded)
-    finally:
-        path.write_bytes(whole)
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"no archive",
-        npz(images=np.zeros((2, 4, 4, 3), np.uint8)),
-        npz(**{field.name: np.array([print], object) for field in fields(Episode)}),
-    ],
-    ids=["not an archive", "arrays missing", "pickled code"],
-)
-def test_what_is_no_episode_is_named_even_if_its_checksum_is_right(copied: Path, content: bytes) -> None:
-    index = msgspec.json.decode((copied / INDEX).read_bytes())
-    index["episodes"][0]["sha256"] = hashlib.sha256(content).hexdigest()
-    (copied / INDEX).write_bytes(msgspec.json.encode(index))
-    (copied / "episode-00000.npz").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"episode-00000\.npz"):
-        read_frames(copied)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_a_recording_with_a_whole_dataset_and_no_process(tmp_path: Path, workers: int) -> None:
+    with recording(workers, tmp_path / "out") as child:
+        wait_for_starts(child, 100)
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+        assert child.stdout
+        child.stdout.read()
+        assert child.wait() == 130
+    assert not any(shard.unfinished for shard in Dataset(tmp_path / "out", strict=True).shards)

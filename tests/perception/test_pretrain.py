@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from perception.dataset import Dataset, EpisodeWriter
 from perception.encoders import load_encoder
 from perception.encoders.vae import VAEConfig
-from perception.episodes import LABELS, DatasetError, RecordConfig, read_frames, record
+from perception.episodes import RecordConfig, record
 from perception.pretrain import PretrainConfig, Report, active_units, annealing, pretrain, psnr_db, varied
+from perception.shards import LABELS, DatasetError, Header
+from tests.perception.drives import episode
 from tests.perception.lanes import FAKE, SIZE
 
 TINY = VAEConfig(latent=4, height_px=SIZE, width_px=SIZE, channels=(8, 16), beta=0.01)
@@ -29,19 +32,21 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(dataset: Path) -> tuple[Path, Report]:
     out = dataset.parent / "vae"
-    return out, pretrain(PretrainConfig(dataset, out, vae=TINY, steps=300, batch=16, lr=5e-3, shift_px=1, threads=1))
+    return out, pretrain(
+        PretrainConfig(dataset, out=out, vae=TINY, steps=300, batch=16, lr=5e-3, shift_px=1, threads=1)
+    )
 
 
 def test_held_out_frames_are_rebuilt_better_than_by_the_mean_image(dataset: Path, trained: tuple[Path, Report]) -> None:
-    frames = read_frames(dataset) / 255.0
+    frames = Dataset(dataset).frames() / 255.0
     assert trained[1].frames == 270
     of_the_mean = np.square(frames[270:] - frames[:270].mean(axis=0)).mean()
     assert trained[1].psnr_db > psnr_db(of_the_mean) + 2
 
 
 def test_more_steps_lower_the_loss(dataset: Path, trained: tuple[Path, Report], tmp_path: Path) -> None:
-    short = pretrain(PretrainConfig(dataset, tmp_path, vae=TINY, steps=10, batch=16, threads=1))
-    frames = torch.from_numpy(read_frames(dataset))
+    short = pretrain(PretrainConfig(dataset, out=tmp_path, vae=TINY, steps=10, batch=16, threads=1))
+    frames = torch.from_numpy(Dataset(dataset).frames())
     losses = [
         load_encoder(out / "vae.safetensors").loss(frames, torch.Generator().manual_seed(0)).total.item()
         for out in (tmp_path, trained[0])
@@ -59,7 +64,7 @@ def test_the_report_is_written(trained: tuple[Path, Report]) -> None:
     written = msgspec.json.decode((out / "pretrain.json").read_bytes())
     assert written["psnr_db"] == report.psnr_db
     assert written["config"]["vae"]["latent"] == 4
-    assert list(written["lane_r2"]) == list(LABELS)
+    assert list(written["lane_r2"]) == list(LABELS[:3])  # of the road ahead this lane does not tell
     assert 0 < written["active_units"] <= 4
     assert sorted(path.name for path in out.iterdir()) == [
         "pretrain.json",
@@ -77,25 +82,54 @@ def test_the_picture_shows_eight_frames_above_their_reconstructions(
     assert height * 8 == width * 2
     first = cv2.cvtColor(picture[: height // 2, : width // 8], cv2.COLOR_BGR2RGB)
     small = cv2.resize(first, (SIZE + 2, SIZE + 2), interpolation=cv2.INTER_AREA)[1:-1, 1:-1]
-    assert np.abs(small.astype(int) - read_frames(dataset)[270]).mean() < 10
+    assert np.abs(small.astype(int) - Dataset(dataset).frames()[270]).mean() < 10
 
 
 def test_the_same_seed_gives_the_same_weights(dataset: Path, tmp_path: Path) -> None:
-    config = PretrainConfig(dataset, tmp_path, vae=TINY, steps=5, batch=8, threads=1)
+    config = PretrainConfig(dataset, out=tmp_path, vae=TINY, steps=5, batch=8, threads=1)
     latents = []
     for seed in (1, 1, 2):
         torch.rand(3)  # global randomness does not matter
         pretrain(replace(config, seed=seed))
         vae = load_encoder(tmp_path / "vae.safetensors")
-        latents.append(vae.encode(torch.from_numpy(read_frames(dataset)))[0])
+        latents.append(vae.encode(torch.from_numpy(Dataset(dataset).frames()))[0])
     assert torch.equal(latents[0], latents[1])
     assert not torch.equal(latents[0], latents[2])
 
 
 def test_images_of_another_size_are_refused(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"\(16, 16\).*\(64, 64\)"):
-        pretrain(PretrainConfig(dataset, tmp_path))
+        pretrain(PretrainConfig(dataset, out=tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_without_labels_are_learned_from_and_the_report_has_no_figures_of_the_lane(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, SIZE, SIZE, 3), dtype=np.uint8)
+    unknown = {"states": np.full((20, 4), np.nan), "labels": np.full((20, 6), np.nan), "rewards": np.full(19, np.nan)}
+    with EpisodeWriter(tmp_path / "data", Header("donkeycar", SIZE, SIZE)) as writer:
+        writer.append(episode(20, images=images, **unknown))
+    report = pretrain(PretrainConfig(tmp_path / "data", out=tmp_path / "vae", vae=TINY, steps=2, batch=4))
+    assert report.lane_r2 == {}
+    assert report.psnr_db > 0
+
+
+def test_one_frame_is_too_little_to_learn_from(tmp_path: Path) -> None:
+    record(RecordConfig(env=FAKE, out=tmp_path / "data", frames=1))
+    with pytest.raises(DatasetError, match="holds 1 frames, expected 10 or more") as caught:
+        pretrain(PretrainConfig(tmp_path / "data", out=tmp_path / "vae", vae=TINY))
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "vae").exists()
+
+
+def test_damage_is_left_out_or_strictly_an_error(dataset: Path, tmp_path: Path) -> None:
+    content = bytearray((dataset / "shard-00000.arrow").read_bytes())
+    content[content.index(b"IDAT") + 6] ^= 1
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/shard-00000.arrow").write_bytes(content)
+    config = PretrainConfig(tmp_path / "data", out=tmp_path / "vae", vae=TINY, steps=2, batch=4)
+    with pytest.raises(DatasetError, match=r"shard-00000\.arrow.*damaged"):
+        pretrain(replace(config, strict=True))
+    assert pretrain(config).frames < 270
 
 
 def test_about_half_the_images_are_mirrored() -> None:

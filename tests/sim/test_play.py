@@ -210,6 +210,41 @@ def test_held_in_and_held_out_roads_are_drawn_from_their_seeds(roads, seeds):
     assert all(seed in seeds for seed in drawn[0])
 
 
+class Kept:
+    """A recorder that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.starts, self.steps = [], []
+
+    def start(self, *moment) -> None:
+        self.starts.append(moment)
+
+    def step(self, *step) -> None:
+        self.steps.append(step)
+
+
+def test_a_recorder_is_told_every_start_and_every_step(monkeypatch):
+    kept = Kept()
+    with closing(Drive(PlayConfig(), kept)) as drive:
+        (image, state, info, seed) = kept.starts[0]
+        assert image.shape == (64, 64, 3)
+        assert state.tolist() == [0.0, 0.0, 0.0, -1.0]
+        assert (info["distance_m"], seed) == (0.0, 0)
+        for _ in range(20):
+            drive.tick(NOTHING)
+        assert kept.steps == []  # the world waits
+        leave_the_lane(drive)
+        assert [step[5] for step in kept.steps] == [False] * (len(kept.steps) - 1) + [True]
+        assert sum(step[1] for step in kept.steps) == pytest.approx(drive.driven_m)
+        assert kept.steps[3][0][1] == pytest.approx(-0.6)  # up for 0.4 s
+        assert np.array_equal(kept.steps[-1][2], drive.env.task.frame)
+        for _ in range(PERIODS_IN_PAUSE):
+            drive.tick(NOTHING)
+        assert len(kept.starts) == 2
+        drive.tick(tap("n"))
+        assert len(kept.starts) == 3
+
+
 def test_the_readings_tell_speed_steering_place_and_the_tally(drive):
     shown = {label: value for value, label in drive.readings}
     assert shown == {
