@@ -30,10 +30,19 @@ def record(arguments: list[str]) -> None:
 
 
 def pretrain(arguments: list[str]) -> None:
-    """Train the VAE on recorded episodes."""
+    """Train the VAE, or another encoder, on recorded episodes."""
     from perception.pretrain import PretrainConfig, pretrain
 
     pretrain(_parse(PretrainConfig, "pretrain", arguments))
+
+
+def probe(arguments: list[str]) -> None:
+    """Say what an encoder's latent knows of the lane, on held-out roads."""
+    from rich.console import Console
+
+    from perception.probe import ProbeConfig, probe
+
+    probe(_parse(ProbeConfig, "probe", arguments), Console())
 
 
 def train(arguments: list[str]) -> int:
@@ -154,7 +163,7 @@ def keys(arguments: list[str]) -> None:
 COMMANDS = {
     command.__name__: command
     for command in (
-        *(play, record, pretrain, train, act, sweep, teach),
+        *(play, record, pretrain, probe, train, act, sweep, teach),
         *(plot, evaluate, export, serve, drive, report, demo, keys),
     )
 }

@@ -9,7 +9,7 @@ import numpy as np
 from agent.checkpoint import PolicyFacts
 from agent.latent import MIRROR_ACTION, MIRROR_STATE, latents
 from deploy.observation import StateVector
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 from perception.episodes import Episode, read_episodes
 
 
@@ -38,7 +38,7 @@ class Transitions:
         return [np.array(column, kind) for column, kind in zip(vars(self).values(), kinds, strict=True)]
 
 
-def random_experience(dataset: Path, encoder: VAE, facts: PolicyFacts) -> Transitions:
+def random_experience(dataset: Path, encoder: Autoencoder, facts: PolicyFacts) -> Transitions:
     """All transitions of a dataset, as lived and mirrored, so that learning starts with many roads and mishaps seen.
 
     Raises DatasetError.

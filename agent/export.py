@@ -17,7 +17,7 @@ from agent.networks import Actor
 from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
 from perception.encoders import load_encoder
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 from perception.files import write_whole
 from perception.graph import to_onnx as graph_of
 
@@ -42,14 +42,13 @@ class ExportError(RuntimeError):
 class CameraPolicy(nn.Module):
     """action = μ(mean of q(z | image), state)."""
 
-    def __init__(self, encoder: VAE, actor: Actor) -> None:
+    def __init__(self, encoder: Autoencoder, actor: Actor) -> None:
         super().__init__()
         self.encoder, self.actor = encoder, actor
 
     def forward(self, image: Tensor, state: Tensor) -> Tensor:
         """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) float32 in [-1, 1]."""
-        mu, _ = self.encoder.encode(image)
-        return self.actor(torch.cat([mu, state], dim=-1))
+        return self.actor(torch.cat([self.encoder.encode_mean(image), state], dim=-1))
 
 
 def export(config: ExportConfig, console: Console) -> float:
@@ -89,7 +88,7 @@ def to_onnx(policy: CameraPolicy, spec: PolicySpec) -> onnx.ModelProto:
     """Trace the policy for any batch size and attach its spec."""
     image, state = example(spec, batch=2)
     notes = {METADATA_KEY: msgspec.json.encode(spec).decode()}
-    return graph_of(policy, {"image": image, "state": state}, "action", notes)
+    return graph_of(policy, {"image": image, "state": state}, ["action"], notes)
 
 
 def parity(model: bytes, policy: nn.Module, facts: PolicyFacts, frames: int) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import msgspec
@@ -19,9 +20,11 @@ import numpy as np
 from perception.files import write_whole
 from perception.progress import progress_bar
 
-FORMAT = "lapwing-episodes/1"
+FORMAT = "lapwing-episodes/2"
 INDEX = "dataset.json"
 LABELS = ("lateral_offset_m", "heading_error_rad", "curvature_1pm")
+LABELS += ("curvature_2m_1pm", "curvature_5m_1pm", "curvature_10m_1pm")  # so far ahead, at full size
+AHEAD = "curvature_ahead_1pm"  # in an environment's info, the last three of LABELS
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Episode:
     lateral_offset_m: np.ndarray  # (n,) float32, left of the lane's centre
     heading_error_rad: np.ndarray  # (n,) float32, left of the lane's direction
     curvature_1pm: np.ndarray  # (n,) float32 of the lane, left positive
+    curvature_2m_1pm: np.ndarray  # (n,) float32, 2 m ahead at full size
+    curvature_5m_1pm: np.ndarray
+    curvature_10m_1pm: np.ndarray
     actions: np.ndarray  # (n - 1, 2) float32 in [-1, 1]; actions[i] leads from moment i to i + 1
     rewards: np.ndarray  # (n - 1,) float32, metres along the lane
     terminated: np.ndarray  # () bool: the last moment is a disengagement
@@ -142,11 +148,17 @@ def _drive(env: gymnasium.Env, actions: Iterator[np.ndarray], frames: int, seed:
     return Episode(
         images=np.stack([obs["image"] for obs, _ in seen]),
         states=np.stack([obs["state"] for obs, _ in seen]),
-        **{label: np.array([info[label] for _, info in seen], np.float32) for label in LABELS},
+        **dict(zip(LABELS, np.array([labels_of(info) for _, info in seen], np.float32).T, strict=True)),
         actions=np.array(done, np.float32).reshape(-1, 2),
         rewards=np.array(rewards, np.float32),
         terminated=np.array(terminated),
     )
+
+
+def labels_of(info: dict[str, Any]) -> list[float]:
+    """What an environment's info tells of LABELS; NaN for the rest."""
+    told = info | dict(zip(LABELS[-3:], info.get(AHEAD, ()), strict=False))
+    return [float(told.get(label, np.nan)) for label in LABELS]
 
 
 def _begin(folder: Path, index: Index) -> None:

@@ -27,6 +27,7 @@ HEAVY = {"torch", "gymnasium", "pybullet", "tyro", "rich", "numpy", "msgspec", "
 UNITS = {  # of each command, some options and what --help says of them
     "play": {"--scenario": "worlds", "--vehicle": "city_car", "--road-seed": "first road"},
     "record": {"--episode-frames": "frames", "--steering-std": "full lock", "--correlation": "10 Hz"},
+    "probe": {"--frames": "held-out", "--out": "folder", "--scenario": "worlds"},
     "pretrain": {"--steps": "gradient steps", "--batch": "frames", "--threads": "threads"},
     "train": {"--length-m": "metres", "--replay-capacity": "transitions", "--noise.half-life": "episodes"},
     "act": {"--learner": "host", "--keys": "clients/NAME", "--first": "number"},
@@ -94,6 +95,7 @@ def test_help_lists_every_command_with_one_line(capsys):
         "play",
         "record",
         "pretrain",
+        "probe",
         "train",
         "act",
         "sweep",

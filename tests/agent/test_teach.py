@@ -25,7 +25,7 @@ from deploy.policy import OnnxPolicy
 from deploy.safety_drivers import SAFETY_DRIVERS, Phase, Request, SafetyConfig, SafetyDriverError, Task
 from deploy.safety_drivers.scripted import ScriptedDriver
 from deploy.vehicles import VEHICLES, Frame
-from perception.encoders import EncoderError
+from perception.encoders import EncoderError, save_encoder
 from perception.encoders.vae import VAE, VAEConfig
 from perception.episodes import DatasetError, RecordConfig, read_episodes, record
 from perception.files import FolderInUseError, alone_in
@@ -127,7 +127,7 @@ def test_a_session_with_everything_in_it(config, monkeypatch):
 def test_what_cannot_be_is_told_before_anything_is_written(config, tmp_path, monkeypatch):
     quiet = Console(quiet=True)
     small = VAE(VAEConfig(height_px=32, width_px=32, channels=(4, 4)))
-    small.save(tmp_path / "small.safetensors")
+    save_encoder(tmp_path / "small.safetensors", small)
     monkeypatch.setitem(VEHICLES, "real", "tests.deploy.cars:RealCar")
     wrong: list[tuple[dict, type[Exception], str]] = [
         ({"encoder": tmp_path / "none"}, EncoderError, "none"),

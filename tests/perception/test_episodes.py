@@ -163,8 +163,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         (b"\xff\x00", "not the list"),
         (b'{"episodes": []}', "missing required field"),
         (b'{"format": 1, "env": "", "seed": 0, "image_size": [1, 1]}', r"\$.format"),
-        (b'{"format": "v9", "env": "", "seed": 0, "image_size": [1, 1]}', "'v9', expected 'lapwing-episodes/1'"),
-        (b'{"format": "lapwing-episodes/1", "env": "", "seed": 0, "image_size": [1, 1]}', "no complete episode"),
+        (b'{"format": "v9", "env": "", "seed": 0, "image_size": [1, 1]}', "'v9', expected 'lapwing-episodes/2'"),
+        (b'{"format": "lapwing-episodes/2", "env": "", "seed": 0, "image_size": [1, 1]}', "no complete episode"),
     ],
 )
 def test_a_list_that_is_none_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
