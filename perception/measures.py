@@ -56,8 +56,12 @@ def means(encoder: Autoencoder, images: UInt8[Tensor, "n h w 3"]) -> Float[Tenso
     return torch.cat([encoder.encode_mean(chunk) for chunk in images.split(CHUNK)])
 
 
+def squared_errors(encoder: Autoencoder, z: Float[Tensor, "n z"], images: UInt8[Tensor, "n h w 3"]) -> Tensor:
+    """(n,) mean squared errors of what z is painted as, over pixels in [0, 1] and colours."""
+    return (encoder.decode(z) - encoder.seen(images)).square().mean(dim=(1, 2, 3))
+
+
 @torch.inference_mode()
 def errors(encoder: Autoencoder, images: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, " n"]:
     """The mean squared error of each image's reconstruction, over pixels in [0, 1] and colours."""
-    chunks = images.split(CHUNK)
-    return torch.cat([(encoder.reconstruct(c) - encoder.seen(c)).square().mean(dim=(1, 2, 3)) for c in chunks])
+    return torch.cat([squared_errors(encoder, encoder.encode_mean(c), c) for c in images.split(CHUNK)])
