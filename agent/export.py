@@ -55,8 +55,8 @@ class CameraPolicy(nn.Module):
     def forward(self, image: Tensor, state: Tensor) -> tuple[Tensor, ...]:
         """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) in [-1, 1], novelty (batch,).
 
-        Both are float32. The novelty is the error of the image's reconstruction as a multiple of what one in a hundred familiar images
-        exceeds.
+        Both are float32. The novelty is the error of the image's reconstruction as a multiple of what one in a hundred
+        familiar images exceeds.
         """
         z = self.encoder.encode_mean(image)
         action = self.actor(torch.cat([z, state], dim=-1))
