@@ -48,10 +48,19 @@ def dataset(arguments: list[str]) -> int:
 
 
 def pretrain(arguments: list[str]) -> None:
-    """Train the VAE on recorded episodes."""
+    """Train the VAE, or another encoder, on recorded episodes."""
     from perception.pretrain import PretrainConfig, pretrain
 
     pretrain(_parse(PretrainConfig, "pretrain", arguments))
+
+
+def probe(arguments: list[str]) -> None:
+    """Say what an encoder's latent knows of the lane, on held-out roads."""
+    from rich.console import Console
+
+    from perception.probe import ProbeConfig, probe
+
+    probe(_parse(ProbeConfig, "probe", arguments), Console())
 
 
 def train(arguments: list[str]) -> int:
@@ -177,7 +186,7 @@ def keys(arguments: list[str]) -> None:
 COMMANDS = {
     command.__name__: command
     for command in (
-        *(play, record, dataset, pretrain, train, act, sweep, teach),
+        *(play, record, dataset, pretrain, probe, train, act, sweep, teach),
         *(plot, evaluate, export, serve, drive, report, demo, keys),
     )
 }

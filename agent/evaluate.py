@@ -17,7 +17,7 @@ from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.latent import LatentState
 from agent.settings import Whole, checked
 from perception.encoders import load_encoder
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 from perception.files import write_whole
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -100,13 +100,13 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     return rows
 
 
-def road_of(facts: PolicyFacts, encoder: VAE, seed: int) -> LatentState:
+def road_of(facts: PolicyFacts, encoder: Autoencoder, seed: int) -> LatentState:
     """One road of the kind that a policy was trained for."""
     env = gymnasium.make(facts.env, scenario=facts.scenario, road_seed=seed, length_m=facts.length_m)
     return LatentState(env, encoder)
 
 
-def drive_roads(facts: PolicyFacts, encoder: VAE, seeds: range, name: str, policy: Policy) -> Row:
+def drive_roads(facts: PolicyFacts, encoder: Autoencoder, seeds: range, name: str, policy: Policy) -> Row:
     """Drive each of these roads once, as `drive_route` does; one line for all of them."""
     rows = []
     for seed in seeds:

@@ -10,7 +10,7 @@ from agent.checkpoint import PolicyFacts
 from agent.latent import MIRROR_ACTION, MIRROR_STATE, latents
 from deploy.observation import StateVector
 from perception.dataset import Dataset
-from perception.encoders.vae import VAE, VAEConfig
+from perception.encoders.convolutions import Autoencoder, EyeConfig
 from perception.shards import DatasetError, Episode
 
 
@@ -39,7 +39,7 @@ class Transitions:
         return [np.array(column, kind) for column, kind in zip(vars(self).values(), kinds, strict=True)]
 
 
-def random_experience(dataset: Path, encoder: VAE, facts: PolicyFacts) -> Transitions:
+def random_experience(dataset: Path, encoder: Autoencoder, facts: PolicyFacts) -> Transitions:
     """All transitions of a dataset, as lived and mirrored, so that learning starts with many roads and mishaps seen.
 
     Raises DatasetError as `usable` does.
@@ -54,7 +54,7 @@ def random_experience(dataset: Path, encoder: VAE, facts: PolicyFacts) -> Transi
     return transitions
 
 
-def usable(folder: Path, encoder: VAEConfig, *, strict: bool = False) -> Dataset:
+def usable(folder: Path, encoder: EyeConfig, *, strict: bool = False) -> Dataset:
     """The dataset there, if one can learn to drive from it.
 
     Raises DatasetError, naming the folder, when images have another size than the encoder's, a state or reward is not

@@ -16,12 +16,14 @@ from agent.checkpoint import PolicyFacts, load_actor
 from agent.networks import Actor
 from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
-from perception.encoders import load_encoder
-from perception.encoders.vae import VAE
+from perception.encoders import Familiar, load_encoder, load_familiar
+from perception.encoders.convolutions import Autoencoder
 from perception.files import write_whole
 from perception.graph import to_onnx as graph_of
+from perception.measures import squared_errors
 
-PARITY = 1e-4  # largest difference from torch, in action units
+PARITY = 1e-4  # largest difference from torch, in action units; of the novelty, as a part of it
+EXACT = 1e-9  # least error of a reconstruction; none is more exact
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,34 @@ class ExportError(RuntimeError):
 
 
 class CameraPolicy(nn.Module):
-    """action = μ(mean of q(z | image), state)."""
+    """action = μ(mean of q(z | image), state); and how new the image is, where the encoder's file can tell."""
 
-    def __init__(self, encoder: VAE, actor: Actor) -> None:
+    def __init__(self, encoder: Autoencoder, actor: Actor, familiar: Familiar | None = None) -> None:
         super().__init__()
-        self.encoder, self.actor = encoder, actor
+        self.encoder, self.actor, self.familiar = encoder, actor, familiar
 
-    def forward(self, image: Tensor, state: Tensor) -> Tensor:
-        """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) float32 in [-1, 1]."""
-        mu, _ = self.encoder.encode(image)
-        return self.actor(torch.cat([mu, state], dim=-1))
+    @property
+    def outputs(self) -> list[str]:
+        return ["action", "novelty"] if self.familiar else ["action"]
+
+    def forward(self, image: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) in [-1, 1], novelty (batch,).
+
+        Both are float32. The novelty is the error of the image's reconstruction as a multiple of what one in a hundred
+        familiar images exceeds.
+        """
+        z = self.encoder.encode_mean(image)
+        action = self.actor(torch.cat([z, state], dim=-1))
+        if self.familiar is None:
+            return (action,)
+        return action, squared_errors(self.encoder, z, image) / max(self.familiar.q99, EXACT)
 
 
 def export(config: ExportConfig, console: Console) -> float:
     """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
     actor, facts = load_actor(config.run / "actor.safetensors")
     encoder = load_encoder(config.run / "vae.safetensors")
-    policy = CameraPolicy(encoder, actor).eval()
+    policy = CameraPolicy(encoder, actor, load_familiar(config.run / "vae.safetensors")).eval()
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:
@@ -89,13 +102,15 @@ def to_onnx(policy: CameraPolicy, spec: PolicySpec) -> onnx.ModelProto:
     """Trace the policy for any batch size and attach its spec."""
     image, state = example(spec, batch=2)
     notes = {METADATA_KEY: msgspec.json.encode(spec).decode()}
-    return graph_of(policy, {"image": image, "state": state}, "action", notes)
+    return graph_of(policy, {"image": image, "state": state}, policy.outputs, notes)
 
 
-def parity(model: bytes, policy: nn.Module, facts: PolicyFacts, frames: int) -> float:
-    """The largest absolute difference between onnxruntime's and torch's actions on random inputs."""
+def parity(model: bytes, policy: CameraPolicy, facts: PolicyFacts, frames: int) -> float:
+    """The largest difference between onnxruntime's and torch's outputs on random inputs, absolute or relative."""
     image, state = example(facts, frames)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (action,) = session.run(["action"], {"image": image.numpy(), "state": state.numpy()})
+    found = session.run(policy.outputs, {"image": image.numpy(), "state": state.numpy()})
     with torch.inference_mode():
-        return float(np.abs(policy(image, state).numpy() - action).max())
+        expected = [output.numpy() for output in policy(image, state)]
+    differences = [np.abs(a - b) / np.maximum(1, np.abs(b)) for a, b in zip(found, expected, strict=True)]
+    return float(np.max([difference.max() for difference in differences]))

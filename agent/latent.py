@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deploy.observation import StateVector
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 
 HISTORY = 2  # executed actions in the state vector
 MIRROR_ACTION = np.array([-1, 1], np.float32)  # left becomes right, speed stays
@@ -20,11 +20,11 @@ MIRROR_STATE = np.concatenate([-MIRROR_ACTION, np.tile(MIRROR_ACTION, HISTORY)])
 class LatentState(gymnasium.Wrapper):
     """Flattens (image, state) to one vector: the mean of q(z|image), speed, steering, the last executed actions.
 
-    encoder: has `encode(images uint8 (1, H, W, 3)) -> (mu, logvar)`; runs on the CPU.
+    encoder: has `encode_mean(images uint8 (1, H, W, 3)) -> z (1, Z)`; runs on the CPU.
     Observation: Box (latent + state,) float32. info["executed"] is the action that the motors really got, (2,) float32.
     """
 
-    def __init__(self, env: gymnasium.Env, encoder: VAE) -> None:
+    def __init__(self, env: gymnasium.Env, encoder: Autoencoder) -> None:
         super().__init__(env)
         vehicle = env.get_wrapper_attr("vehicle")
         self.encoder = encoder
@@ -54,10 +54,10 @@ class LatentState(gymnasium.Wrapper):
         return latents(self.encoder, image[None])[0]
 
 
-def latents(encoder: VAE, images: np.ndarray) -> np.ndarray:
-    """The mean of q(z|image) for images (n, H, W, 3) uint8; (n, z) float32."""
+def latents(encoder: Autoencoder, images: np.ndarray) -> np.ndarray:
+    """The latent's mean for images (n, H, W, 3) uint8; (n, z) float32."""
     with torch.inference_mode():
-        return encoder.encode(torch.from_numpy(images))[0].numpy()
+        return encoder.encode_mean(torch.from_numpy(images)).numpy()
 
 
 def camera(env: gymnasium.Env) -> Box:

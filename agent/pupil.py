@@ -16,7 +16,7 @@ from deploy.observation import StateVector
 from deploy.safety_drivers import Task
 from deploy.vehicles import Frame
 from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 
 CHUNK = 32  # transitions in a message, 1.6 s of driving
 NO_WEIGHTS = Weights(version=0, updates=0, transitions=0, episodes=0, due=0, stop=False)
@@ -57,7 +57,7 @@ class Pupil:
 
     def __init__(
         self,
-        encoder: VAE,
+        encoder: Autoencoder,
         actor: nn.Module,
         noise: OrnsteinUhlenbeckConfig,
         seed: int,

@@ -34,7 +34,7 @@ from deploy.safety import Limits
 from deploy.safety_drivers import SAFETY_DRIVERS
 from deploy.signals import interruptible
 from perception.encoders import load_encoder
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 from perception.files import alone_in, write_whole
 
 FREE = {"resume", "safety", "speed"}  # settings that a run which goes on may change
@@ -80,7 +80,7 @@ def teach(config: TeachConfig, console: Console) -> Taught:
     return session.taught
 
 
-def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: VAE, line: ActorEnd) -> Pupil:
+def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: Autoencoder, line: ActorEnd) -> Pupil:
     vector = StateVector(facts.top_speed_mps, facts.max_steering_rad, HISTORY)
     return Pupil(encoder, make_actor(facts), config.noise, config.seed, vector, config.period_s, line)
 

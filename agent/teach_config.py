@@ -15,7 +15,7 @@ from agent.settings import Count, Positive, SettingsError, Whole
 from agent.train_config import Settings, driving_d4pg, driving_td3, widened
 from deploy.safety_drivers import SafetyConfig
 from deploy.vehicles import VehicleSpec
-from perception.encoders.vae import VAEConfig
+from perception.encoders.convolutions import EyeConfig
 
 SIMULATION = "sim:LaneFollowing-v0"  # where `lapwing evaluate` drives what was taught
 
@@ -50,7 +50,7 @@ class TeachConfig:
         return getattr(self, self.algo)
 
 
-def fitted(config: TeachConfig, car: VehicleSpec, eye: VAEConfig) -> tuple[TeachConfig, PolicyFacts]:
+def fitted(config: TeachConfig, car: VehicleSpec, eye: EyeConfig) -> tuple[TeachConfig, PolicyFacts]:
     """The config with D4PG's atoms up to what that car can return, and what its policy is taught for.
 
     Raises SettingsError where the encoder sees other images than the car takes, or no atoms would do.

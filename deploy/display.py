@@ -8,6 +8,8 @@ from rich.text import Text
 
 from deploy.drive_log import DriveSummary, Entry
 
+UNSEEN = 1.0  # novelty of a frame from which on it counts as unseen, see deploy.policy.Answer
+UNSEEN_TICKS = 5  # in a row until it is said, and familiar ones until it is taken back; one in 10¹⁰ by chance
 REFRESH_TICKS = 2  # drawing the line takes about a millisecond
 
 
@@ -21,6 +23,7 @@ class Display:
         self._watchdog_s = watchdog_s
         self._stopped_at_s: float | None = None
         self._under_way = False
+        self._unseen, self._run = False, 0  # what was said last; ticks in a row that say otherwise
 
     def say(self, sentence: str) -> None:
         self._console.print(sentence)
@@ -28,6 +31,8 @@ class Display:
     def show(self, entry: Entry, fault: str) -> None:
         """Tell what this tick has changed; `fault` is what the server did instead of answering."""
         self._announce(entry, fault)
+        if entry.novelty is not None:
+            self._announce_novelty(entry.t_s, entry.novelty)
         self._live.update(Text(_line(entry)), refresh=entry.tick % REFRESH_TICKS == 0)
 
     def conclude(self, summary: DriveSummary, where: str) -> None:
@@ -57,6 +62,16 @@ class Display:
             if self._stopped_at_s is not None:
                 self.say(f"server is back after {entry.t_s - self._stopped_at_s:.1f} s: driving on")
             self._stopped_at_s, self._under_way = None, True
+
+    def _announce_novelty(self, t_s: float, novelty: float) -> None:
+        otherwise = (novelty > UNSEEN) != self._unseen
+        self._run = self._run + 1 if otherwise else 0
+        if self._run == UNSEEN_TICKS:
+            self._unseen, self._run = not self._unseen, 0
+            if self._unseen:
+                self.say(f"warning: I have not seen this: novelty {novelty:.1f} after {t_s:.1f} s; mind the car")
+            else:
+                self.say(f"familiar again after {t_s:.1f} s")
 
 
 def _line(entry: Entry) -> str:

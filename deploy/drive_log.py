@@ -34,6 +34,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     sent: tuple[float, float]  # what the motors really received
     round_trip_ms: float | None  # from the question to the answer
     inference_ms: float | None  # the part of it that the network took
+    novelty: float | None = None  # of the frame, above 1 for one in a hundred familiar ones; None if nobody can tell
     lateness_ms: float  # how late the tick started
     guard: State
     truth: Truth | None  # None on a real car

@@ -90,6 +90,7 @@ def tick(
         sent=(float(sent[0]), float(sent[1])),
         round_trip_ms=answer and (now_s - asked_at_s) * 1e3,
         inference_ms=answer and answer.inference_s * 1e3,
+        novelty=answer and answer.novelty,
         lateness_ms=lateness_s * 1e3,
         guard=guard.state,
         truth=frame.truth,

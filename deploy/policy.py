@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -24,13 +24,24 @@ ONNX_FAILURES = (  # they have no common base class but Exception
 )
 
 
+class Answer(NamedTuple):
+    """What a policy makes of a frame."""
+
+    action: NDArray[np.float32]  # (2,)
+    novelty: float | None  # above 1 for one in a hundred frames like those trained on; None if it cannot tell
+
+
 class OnnxPolicy:
-    """Image uint8 (batch, H, W, 3) and state float32 (batch, S) in, action float32 (batch, 2) out."""
+    """Image uint8 (batch, H, W, 3) and state float32 (batch, S) in, action float32 (batch, 2) out.
+
+    Some policies also tell the `novelty` of the image, float32 (batch,).
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: PolicySpec, policy_id: str):
         self.spec = spec
         self.id = policy_id
         self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -51,8 +62,13 @@ class OnnxPolicy:
 
     def __call__(self, image: NDArray[np.uint8], state: NDArray[np.float32]) -> NDArray[np.float32]:
         """The action (2,) float32 for an image (H, W, 3) uint8 RGB and a state vector (S,) float32."""
-        (action,) = self._session.run(["action"], {"image": image[None], "state": state[None]})
-        return np.asarray(action)[0]
+        return self.answer(image, state).action
+
+    def answer(self, image: NDArray[np.uint8], state: NDArray[np.float32]) -> Answer:
+        """The action as above, and how new the image is."""
+        outputs = self._session.run(self._outputs, {"image": image[None], "state": state[None]})
+        told = {name: np.asarray(output)[0] for name, output in zip(self._outputs, outputs, strict=True)}
+        return Answer(told["action"], float(told["novelty"]) if "novelty" in told else None)
 
     def _check_graph(self, path: Path) -> None:
         spec = self.spec
@@ -63,6 +79,8 @@ class OnnxPolicy:
         }
         tensors = [*self._session.get_inputs(), *self._session.get_outputs()]
         found = {tensor.name: (tensor.type, _shape(tensor)) for tensor in tensors}
+        if "novelty" in found:
+            expected["novelty"] = ("tensor(float)", [1])
         if found != expected:
             raise PolicyError(f"policy {path} has tensors {found}, expected {expected}")
 

@@ -127,14 +127,14 @@ class PolicyServer:
 
     def _answer(self, request: Request) -> Action | Refusal:
         started_at_s = time.perf_counter()
-        action = self._policy(request.image, request.state)
+        action, novelty = self._policy.answer(request.image, request.state)
         inference_s = time.perf_counter() - started_at_s
         if not np.all(np.abs(action) <= 1 + OVERSHOOT):  # also true of NaN
             return Refusal(request.act.seq, "invalid", f"the policy answered {action}, expected [-1, 1]")
         self._latencies_s.append(inference_s)
         steering, speed = np.clip(action, -1, 1).tolist()
         act = request.act
-        return Action(act.seq, act.captured_at_s, (steering, speed), self._policy.id, inference_s)
+        return Action(act.seq, act.captured_at_s, (steering, speed), self._policy.id, inference_s, novelty)
 
     def _send(self, client: bytes, reply: Message) -> None:
         self.counts[reply.code if isinstance(reply, Refusal) else type(reply).__name__.lower()] += 1

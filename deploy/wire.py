@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deploy.policy_spec import PolicySpec
 
-VERSION = 1
+VERSION = 2
 MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAY_BYTES = 32 * 1024 * 1024  # a camera frame is 12 KB, the weights of a large agent 4 MB
 
@@ -66,6 +66,7 @@ class Action(Message, frozen=True):
     action: tuple[float, float]  # steering and speed set-point in [-1, 1]
     policy_id: str
     inference_s: float
+    novelty: float | None = None  # of the frame, see deploy.policy.Answer
 
 
 class Refusal(Message, frozen=True):

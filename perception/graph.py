@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,14 +12,16 @@ from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
 from perception.encoders import load_encoder
-from perception.encoders.vae import VAE
+from perception.encoders.convolutions import Autoencoder
 
 OPSET = 20
 SOURCE = "sha256 of the weights"  # key in the metadata of an encoder's graph
 
 
-def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], output: str, notes: Mapping[str, str]) -> onnx.ModelProto:
-    """Trace a network that maps those inputs, of two rows each, to one output; the notes become the metadata."""
+def to_onnx(
+    network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], notes: Mapping[str, str]
+) -> onnx.ModelProto:
+    """Trace a network that maps those inputs, of two rows each, to those outputs; the notes become the metadata."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     first, *others = inputs
     batch: dict[str, dict] = {first: {0: torch.export.Dim("batch", min=1)}}
@@ -28,7 +30,7 @@ def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], output: str, notes
             network,
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_shapes=batch | {name: {0: torch.export.Dim.AUTO} for name in others},
             opset_version=OPSET,
             dynamo=True,
@@ -42,15 +44,15 @@ def to_onnx(network: nn.Module, inputs: Mapping[str, Tensor], output: str, notes
 
 
 class Mean(nn.Module):
-    """z = mean of q(z | image), which is what a policy sees."""
+    """z = the latent's mean, which is what a policy sees."""
 
-    def __init__(self, encoder: VAE) -> None:
+    def __init__(self, encoder: Autoencoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, image: Tensor) -> Tensor:
         """image (batch, H, W, 3) uint8 → z (batch, Z) float32."""
-        return self.encoder.encode(image)[0]
+        return self.encoder.encode_mean(image)
 
 
 def encoder_graph(weights: Path) -> bytes:
@@ -65,7 +67,7 @@ def encoder_graph(weights: Path) -> bytes:
         return beside.read_bytes()
     size = 2, encoder.config.height_px, encoder.config.width_px, 3
     image = torch.zeros(size, dtype=torch.uint8)
-    return to_onnx(Mean(encoder).eval(), {"image": image}, "z", {SOURCE: source}).SerializeToString()
+    return to_onnx(Mean(encoder).eval(), {"image": image}, ["z"], {SOURCE: source}).SerializeToString()
 
 
 def _source(graph: Path) -> str | None:

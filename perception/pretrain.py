@@ -1,42 +1,57 @@
-"""Train the VAE on recorded frames and report what it learned."""
+"""Train an encoder on recorded frames and report what it learned."""
 
 import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Literal
 
-import cv2
 import msgspec
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
+from rich.console import Console
 from torch import Tensor
 
-from perception.dataset import Dataset
-from perception.encoders.vae import VAE, VAEConfig, as_pixels, kl_nats
+from perception.encoders import ENCODERS, EncoderError, Familiar, save_encoder
+from perception.encoders.convolutions import Autoencoder, EyeConfig
+from perception.encoders.denoising import DenoisingConfig
+from perception.encoders.rae import RAEConfig
+from perception.encoders.vae import VAEConfig
 from perception.files import write_whole
+from perception.frames import Frames, read_frames
 from perception.graph import encoder_graph
-from perception.probe import ridge_r2
+from perception.measures import active_units, errors, means, psnr_db, ridge_r2
+from perception.pictures import reconstructions
 from perception.progress import progress_bar
-from perception.shards import LABELS, DatasetError
+from perception.shards import LABELS
+from perception.warp import Ruler, WarpConfig, warped
 
+CHECKED = 1000  # held-out images of which the penalty is told
 HELD_OUT = 10  # one frame in ten is kept from training: the last episodes
-ACTIVE_VARIANCE = 0.01  # Burda 2016, section 5.2: Var of mu over the data above this
-SHOWN = 8  # frames in the picture of reconstructions
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     dataset: Path = Path("runs/demo/episodes")  # folder of recorded episodes
-    strict: bool = False  # what is damaged in it is an error; else it is left out with a warning
     out: Path = Path("runs/demo/vae")  # folder for vae.safetensors, vae.onnx, pretrain.json and reconstructions.png
+    strict: bool = False  # what is damaged in the dataset is an error; else it is left out with a warning
+    model: Literal["vae", "denoising", "rae"] = "vae"  # what is trained; its file is called vae.* whichever it is
     vae: VAEConfig = field(default_factory=VAEConfig)
+    denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
+    rae: RAEConfig = field(default_factory=RAEConfig)
+    warp: WarpConfig = field(default_factory=WarpConfig)
     steps: int = 1500  # gradient steps
-    batch: int = 32  # frames a step
+    batch: int = 32  # images a step, an even number: half as many frames, each warped in two ways
     lr: float = 2e-3  # peak learning rate of Adam; warmed up and then annealed to zero
-    shift_px: int = 8  # largest random sideways shift of a training image, in pixels; nearly a turn of the camera
     seed: int = 0  # of weights, batches and noise
-    threads: int = 1  # CPU threads; on two cores one is faster than two that wait for each other
+    threads: int = 1  # CPU threads; on two cores that are busy one is faster than two that wait for each other
+
+    @property
+    def encoder(self) -> EyeConfig:
+        """The settings of the model that is trained."""
+        return getattr(self, self.model)
 
 
 @dataclass(frozen=True)
@@ -48,51 +63,109 @@ class Report:
     seconds: float  # of training
     psnr_db: float  # of the reconstruction from the mean
     active_units: int  # latents that vary with the image
-    kl_nats: float
+    collapsed: bool  # none does
+    penalty: float  # KL in nats, or half the squared length of the latent
+    familiar: Familiar  # quantiles of the reconstruction's error
     lane_r2: dict[str, float]  # share of each label's variance that is linear in the mean; of labels that are known
+
+    def verdict(self) -> str:
+        """What came of it, in one line."""
+        if self.collapsed:
+            return (
+                f"the latent has collapsed: none of {self.config.encoder.latent} units varies with the image; "
+                "a lower --vae.beta or a higher --vae.kl-floor-nats leaves it room"
+            )
+        known = ", ".join(f"{label} {r2:.2f}" for label, r2 in self.lane_r2.items()) or "no labels"
+        return f"{self.active_units} of {self.config.encoder.latent} units active; R² on held-out frames: {known}"
+
+
+class PretrainError(ValueError):
+    """Settings that cannot be trained with, or a loss that is not finite any more."""
+
+    exit_code = 2
 
 
 def pretrain(config: PretrainConfig) -> Report:
     """Train on a dataset and write `vae.safetensors`, the same as `vae.onnx`, `pretrain.json`, `reconstructions.png`.
 
-    Raises DatasetError for a dataset that cannot be read or whose images have another size than `config.vae`'s.
+    Raises DatasetError as `read_frames` does, EncoderError and PretrainError for settings that make no sense.
     """
     torch.set_num_threads(config.threads)
-    images, labels = _read(config)
-    split = max(1, len(images) - math.ceil(len(images) / HELD_OUT))
-    vae, seconds = train(images[:split], config)
-    report = Report(config, split, seconds, **measure(vae, images, labels, split))
+    frames = read_frames(config.dataset, config.encoder, strict=config.strict)
+    learned, held = frames.split(len(frames.images) - math.ceil(len(frames.images) / HELD_OUT))
+    encoder, seconds = train(learned.images, config)
+    report = Report(config, len(learned.images), seconds, **measure(encoder, learned, held))
     weights = config.out / "vae.safetensors"
-    vae.save(weights)
+    save_encoder(weights, encoder, report.familiar)
     write_whole(weights.with_suffix(".onnx"), encoder_graph(weights))
-    write_whole(config.out / "reconstructions.png", picture(vae, images[split:]))
+    write_whole(config.out / "reconstructions.png", reconstructions(encoder, held.images))
     write_whole(config.out / "pretrain.json", msgspec.json.format(msgspec.json.encode(report, enc_hook=str)))
+    Console(soft_wrap=True, markup=False, highlight=False).print(report.verdict())
     return report
 
 
-def train(images: UInt8[Tensor, "n h w 3"], config: PretrainConfig) -> tuple[VAE, float]:
-    """Return a VAE trained on those images, on the CPU in evaluation mode, and the seconds that took."""
+def train(images: UInt8[Tensor, "n h w 3"], config: PretrainConfig) -> tuple[Autoencoder, float]:
+    """Return an encoder trained on those images, on the CPU in evaluation mode, and the seconds that took.
+
+    Raises EncoderError or PretrainError.
+    """
     began = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(config, device)
     images = images.to(device)
-    generator = torch.Generator(device).manual_seed(config.seed)
-    vae = _new_vae(config).to(device)
-    optimizer = torch.optim.Adam(vae.parameters(), config.lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: annealing(step / config.steps))
     with progress_bar("steps", "loss {task.fields[loss]:.1f}", "PSNR {task.fields[psnr]:.1f} dB") as progress:
         task = progress.add_task("pretraining", total=config.steps, loss=math.nan, psnr=math.nan)
-        for _ in range(config.steps):
-            chosen = torch.randint(len(images), (config.batch,), generator=generator, device=device)
-            batch = varied(images[chosen], config.shift_px, generator)
-            with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
-                loss = vae.loss(batch, generator)
-            optimizer.zero_grad()
-            loss.total.backward()
-            optimizer.step()
-            schedule.step()
-            mse = loss.reconstruction.item() / batch[0].numel()
-            progress.update(task, advance=1, loss=loss.total.item(), psnr=psnr_db(mse))
-    return vae.cpu().eval(), round(time.perf_counter() - began, 1)
+        for step in range(config.steps):
+            loss, mse = trainer.step(images, step)
+            progress.update(task, advance=1, loss=loss, psnr=psnr_db(mse))
+    return trainer.encoder.cpu().eval(), round(time.perf_counter() - began, 1)
+
+
+class Trainer:
+    """Any encoder, its ruler and their optimizer; the weights depend on the seed alone.
+
+    Images are channels last in memory, Adam is one call for all weights, and what can be is computed in bfloat16 where
+    the hardware has it; the loss and the weights are float32.
+    """
+
+    def __init__(self, config: PretrainConfig, device: torch.device) -> None:
+        if config.batch < 2 or config.batch % 2 or config.steps < 1:
+            raise PretrainError(
+                f"batch is {config.batch}, steps {config.steps}; expected an even number, and 1 or more"
+            )
+        self.config = config
+        with torch.random.fork_rng():  # torch's layers draw their weights from global state
+            torch.manual_seed(config.seed)
+            self.encoder = new_encoder(config.model, config.encoder).to(device)
+            self.ruler = Ruler(config.encoder.latent).to(device)
+        self.generator = torch.Generator(device).manual_seed(config.seed)
+        parameters = [*self.encoder.parameters(), *self.ruler.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, config.lr, foreach=True)
+
+    def step(self, images: UInt8[Tensor, "n h w 3"], step: int) -> tuple[float, float]:
+        """Learn from a batch drawn from the images; returns the loss and the squared error per pixel and colour."""
+        config, device, progress = self.config, images.device, step / self.config.steps
+        self.optimizer.param_groups[0]["lr"] = config.lr * annealing(progress)
+        chosen = torch.randint(len(images), (config.batch // 2,), generator=self.generator, device=device)
+        batch = warped(images[chosen.repeat(2)], config.warp, self.generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
+            loss = self.encoder.loss(batch.images, self.generator, progress)
+        total = loss.total
+        if config.warp.weight:
+            total = total + config.warp.weight * self.ruler.error(loss.mean, batch.amounts, batch.sign)
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        if not math.isfinite(lost := total.item()):
+            raise PretrainError(f"the loss is {lost} in step {step}: the learning rate, lr {config.lr:g}, is too high")
+        return lost, loss.reconstruction.item() / self.encoder.seen(images[:1]).numel()
+
+
+def new_encoder(model: str, config: EyeConfig) -> Autoencoder:
+    """An encoder of that name with weights at random. Raises EncoderError."""
+    if model not in ENCODERS:
+        raise EncoderError(f"encoder {model!r} is unknown; expected one of {', '.join(ENCODERS)}")
+    return resolve_name(ENCODERS[model])(config)
 
 
 def annealing(progress: float) -> float:
@@ -100,81 +173,26 @@ def annealing(progress: float) -> float:
     return min(1.0, 10 * progress + 0.01) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def varied(images: UInt8[Tensor, "b h w 3"], shift_px: int, generator: torch.Generator) -> UInt8[Tensor, "b h w 3"]:
-    """Mirror about half of the images and shift each sideways by up to `shift_px`, the edge repeated.
-
-    The policy is taught with mirrored drives too, and a shift is nearly a turn of the camera: both show the encoder
-    places of the lane that were not recorded.
-    """
-    width, device = images.shape[2], images.device
-    shift = torch.randint(-shift_px, shift_px + 1, (len(images), 1), generator=generator, device=device)
-    columns = (torch.arange(width, device=device) + shift).clamp(0, width - 1)
-    mirror = torch.rand((len(images), 1), generator=generator, device=device) < 0.5
-    columns = torch.where(mirror, width - 1 - columns, columns)
-    return images.gather(2, columns[:, None, :, None].expand(images.shape))
-
-
-def measure(vae: VAE, images: UInt8[Tensor, "n h w 3"], labels: np.ndarray, split: int) -> dict:
-    """Return the figures of a Report on images[split:]; labels: (n, 6) float32, columns as in LABELS."""
-    mu, logvar, mse = map(torch.cat, zip(*(_encode(vae, chunk) for chunk in images.split(256)), strict=True))
-    held, x = mu[split:], mu.numpy()
-    known = ~np.isnan(labels).any(axis=0)  # of a real car none is
-    r2 = ridge_r2(x[:split], labels[:split, known], x[split:], labels[split:, known])
+def measure(encoder: Autoencoder, learned: Frames, held: Frames) -> dict:
+    """Return the figures of a Report on the held-out frames."""
+    mu, error = means(encoder, held.images), errors(encoder, held.images)
+    known = ~np.isnan(np.concatenate([learned.labels, held.labels])).any(axis=0)  # of a real car none is
+    r2 = ridge_r2(
+        means(encoder, learned.images).numpy(), learned.labels[:, known], mu.numpy(), held.labels[:, known]
+    ).tolist()
+    with torch.inference_mode():
+        penalty = encoder.loss(held.images[:CHECKED], torch.Generator().manual_seed(0), 1.0).penalty.item()
+    active = active_units(mu)
     return {
-        "psnr_db": psnr_db(mse[split:].mean().item()),
-        "active_units": active_units(held),
-        "kl_nats": kl_nats(held, logvar[split:]).mean().item(),
-        "lane_r2": dict(zip(np.array(LABELS)[known].tolist(), r2.tolist(), strict=True)),
+        "psnr_db": psnr_db(error.mean().item()),
+        "active_units": active,
+        "collapsed": active == 0,
+        "penalty": penalty,
+        "familiar": Familiar(*np.quantile(error.numpy(), (0.5, 0.9, 0.99)).tolist()),
+        "lane_r2": dict(zip(np.array(LABELS)[known].tolist(), r2, strict=True)),
     }
 
 
-def psnr_db(mse: float) -> float:
-    """Peak signal-to-noise ratio of pixels in [0, 1]: −10 log₁₀ of the mean squared error."""
-    return -10 * math.log10(mse)
-
-
-def active_units(mu: Float[Tensor, "n z"]) -> int:
-    """Return how many latents vary with the image: variance of the mean above 0.01 (Burda 2016, section 5.2)."""
-    return int((mu.var(dim=0) > ACTIVE_VARIANCE).sum())
-
-
-@torch.inference_mode()
-def picture(vae: VAE, images: UInt8[Tensor, "n h w 3"]) -> bytes:
-    """Return a PNG: up to eight images, evenly spaced, above their reconstructions."""
-    shown = images[np.linspace(0, len(images) - 1, min(SHOWN, len(images))).astype(int)]
-    mu, _ = vae.encode(shown)
-    restored = (vae.decode(mu).permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte()
-    rows = [torch.nn.functional.pad(row, (0, 0, 1, 1, 1, 1), value=255) for row in (shown, restored)]
-    tiles = np.concatenate([np.concatenate(list(row.numpy()), axis=1) for row in rows])
-    large = cv2.resize(tiles, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-    return cv2.imencode(".png", cv2.cvtColor(large, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
-def _read(config: PretrainConfig) -> tuple[UInt8[Tensor, "n h w 3"], np.ndarray]:
-    """All frames of the dataset and their labels, (n, 6) float32."""
-    dataset = Dataset(config.dataset, strict=config.strict)
-    found, expected = dataset.header.size, (config.vae.height_px, config.vae.width_px)
-    if found != expected:
-        raise DatasetError(f"{config.dataset}: images are {found} pixels (height, width), the VAE's are {expected}")
-    if len(dataset) < HELD_OUT:
-        raise DatasetError(f"{config.dataset}: holds {len(dataset)} frames, expected {HELD_OUT} or more to learn from")
-    return torch.from_numpy(dataset.frames()), dataset.column(*LABELS)
-
-
-def _new_vae(config: PretrainConfig) -> VAE:
-    """A VAE whose weights depend on the seed alone: torch's layers draw them from global state."""
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        return VAE(config.vae)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
     """True where bfloat16 is computed in hardware; elsewhere it is slower than float32."""
     return device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-
-
-@torch.inference_mode()
-def _encode(vae: VAE, images: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, Tensor, Float[Tensor, " b"]]:
-    """Mean, log-variance and the mean squared error of the reconstruction from the mean, per image."""
-    mu, logvar = vae.encode(images)
-    return mu, logvar, (vae.decode(mu) - as_pixels(images)).square().mean(dim=(1, 2, 3))

@@ -116,11 +116,10 @@ class Film(gymnasium.Env):
 
 
 class FirstPixel(nn.Module):
-    """Encodes an image as its first pixel in [0, 1], and is most uncertain about it."""
+    """Encodes an image as its first pixel in [0, 1]."""
 
-    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mu = images[:, 0, 0].float() / 255
-        return mu, torch.full_like(mu, 10.0)
+    def encode_mean(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, 0].float() / 255
 
 
 class Descent:

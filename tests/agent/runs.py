@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from agent.checkpoint import PolicyFacts, make_actor, save_actor
+from perception.encoders import save_encoder
 from perception.encoders.vae import VAE, VAEConfig
 from perception.graph import encoder_graph
 from tests.agent.fakes import FACTS
@@ -23,7 +24,7 @@ EPISODES = """actor,car,episode,kind,steps,distance_m,reward,disengagement,finis
 def write_encoder(path: Path) -> Path:
     """A VAE of full size that has learned nothing; beside it the same as ONNX."""
     torch.manual_seed(0)
-    VAE(VAEConfig()).save(path)
+    save_encoder(path, VAE(VAEConfig()))
     path.with_suffix(".onnx").write_bytes(_graph(path.read_bytes()))
     return path
 

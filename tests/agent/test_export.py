@@ -12,7 +12,7 @@ import agent.export
 from agent.checkpoint import load_actor, save_actor
 from agent.export import CameraPolicy, ExportConfig, ExportError, export
 from deploy.policy import OnnxPolicy
-from perception.encoders import load_encoder
+from perception.encoders import Familiar, load_encoder, save_encoder
 from tests.agent.fakes import FACTS
 from tests.agent.runs import real_frames, write_run
 
@@ -38,7 +38,7 @@ def torch_actions(run, image: np.ndarray, state: np.ndarray) -> np.ndarray:
     actor, _ = load_actor(run / "actor.safetensors")
     policy = CameraPolicy(load_encoder(run / "vae.safetensors"), actor)
     with torch.no_grad():
-        return policy(torch.from_numpy(image), torch.from_numpy(state)).numpy()
+        return policy(torch.from_numpy(image), torch.from_numpy(state))[0].numpy()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 8])
@@ -83,6 +83,23 @@ def test_a_graph_that_computes_something_else_is_not_written(run, tmp_path, monk
         export(ExportConfig(run, out), Console(quiet=True))
     assert caught.value.exit_code == 2
     assert list(tmp_path.rglob("*.onnx*")) == []
+
+
+def test_an_encoder_that_knows_what_it_is_used_to_tells_the_novelty(run, frames, tmp_path):
+    weights, copy = load_encoder(run / "vae.safetensors"), tmp_path / "run"
+    copy.mkdir()
+    (copy / "actor.safetensors").write_bytes((run / "actor.safetensors").read_bytes())
+    save_encoder(copy / "vae.safetensors", weights, Familiar(0.01, 0.02, 0.05))
+    export(ExportConfig(copy, copy / "policy.onnx"), Console(quiet=True))
+    policy, state = OnnxPolicy.load(copy / "policy.onnx"), np.zeros(6, np.float32)
+    for image in frames:
+        with torch.no_grad():
+            seen = torch.from_numpy(image[None])
+            error = (weights.reconstruct(seen) - weights.seen(seen)).square().mean().item()
+        answer = policy.answer(image, state)
+        assert answer.novelty == pytest.approx(error / 0.05, rel=1e-4)
+        assert answer.action == pytest.approx(torch_actions(run, image[None], state[None])[0], abs=1e-4)
+    assert OnnxPolicy.load(run / "policy.onnx").answer(frames[0], state).novelty is None
 
 
 def test_nothing_is_left_beside_the_file(run):

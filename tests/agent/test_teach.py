@@ -26,7 +26,7 @@ from deploy.safety_drivers import SAFETY_DRIVERS, Phase, Request, SafetyConfig, 
 from deploy.safety_drivers.scripted import ScriptedDriver
 from deploy.vehicles import VEHICLES, Frame
 from perception.dataset import Dataset
-from perception.encoders import EncoderError
+from perception.encoders import EncoderError, save_encoder
 from perception.encoders.vae import VAE, VAEConfig
 from perception.episodes import RecordConfig, record
 from perception.files import FolderInUseError, alone_in
@@ -129,7 +129,7 @@ def test_a_session_with_everything_in_it(config, monkeypatch):
 def test_what_cannot_be_is_told_before_anything_is_written(config, tmp_path, monkeypatch):
     quiet = Console(quiet=True)
     small = VAE(VAEConfig(height_px=32, width_px=32, channels=(4, 4)))
-    small.save(tmp_path / "small.safetensors")
+    save_encoder(tmp_path / "small.safetensors", small)
     monkeypatch.setitem(VEHICLES, "real", "tests.deploy.cars:RealCar")
     wrong: list[tuple[dict, type[Exception], str]] = [
         ({"encoder": tmp_path / "none"}, EncoderError, "none"),
@@ -139,7 +139,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(config, tmp_path, mon
         ({"vehicle": "real", "speed": 1.0}, SafetyDriverError, "needs a simulated car"),
         ({"safety": replace(SCRIPTED, reaction_s=-1.0)}, SettingsError, r"safety\.reaction_s is -1"),
         ({"resume": True}, SnapshotError, "no such run to resume"),
-        ({"encoder": tmp_path / "small.safetensors"}, SettingsError, r"\(32, 32\).*\(64, 64\)"),
+        ({"encoder": tmp_path / "small.safetensors"}, DatasetError, r"\(64, 64\).*\(32, 32\)"),
     ]
     for changes, error, message in wrong:
         with pytest.raises(error, match=message):

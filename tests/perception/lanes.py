@@ -46,6 +46,7 @@ class Lane(gymnasium.Env):
             "lateral_offset_m": self.offset_m,
             "heading_error_rad": -self.offset_m,
             "curvature_1pm": self.curvature_1pm,
+            "curvature_ahead_1pm": self.curvature_1pm + np.array([0.02, 0.05, 0.1]),
         }
         return {"image": image, "state": np.array([1, 0.5, *action], np.float32)}, info
 

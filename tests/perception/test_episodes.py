@@ -53,7 +53,7 @@ def test_an_action_leads_from_its_moment_to_the_next(recorded: Path) -> None:
         assert episode.rewards == pytest.approx(0.1 * episode.actions[:, 1])
         assert episode.states[1:, 2:] == pytest.approx(episode.actions)
         assert episode.label("heading_error_rad") == pytest.approx(-offset_m)
-        assert np.isnan(episode.label("curvature_5m_1pm")).all()  # this lane does not tell
+        assert episode.label("curvature_5m_1pm") == pytest.approx(episode.label("curvature_1pm") + 0.05, abs=1e-6)
 
 
 def test_termination_is_noted_and_ends_the_episode(tmp_path: Path) -> None:

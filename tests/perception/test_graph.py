@@ -4,14 +4,14 @@ import onnx
 import pytest
 import torch
 
-from perception.encoders import EncoderError
+from perception.encoders import EncoderError, save_encoder
 from perception.encoders.vae import VAE, VAEConfig
 from perception.graph import SOURCE, encoder_graph
 
 
 def small(path, seed: int):
     torch.manual_seed(seed)
-    VAE(VAEConfig(latent=3, width_px=16, height_px=8, channels=(4, 4))).save(path)
+    save_encoder(path, VAE(VAEConfig(latent=3, width_px=16, height_px=8, channels=(4, 4))))
     return path
 
 
