@@ -8,8 +8,10 @@ from rich.text import Text
 
 from deploy.drive_log import DriveSummary, Entry
 
-UNSEEN = 1.0  # novelty of a frame from which on it counts as unseen, see deploy.policy.Answer
-UNSEEN_TICKS = 5  # in a row until it is said, and familiar ones until it is taken back; one in 10¹⁰ by chance
+UNSEEN = (
+    1.5  # novelty of a frame from which on it counts as unseen: one familiar frame in a thousand, docs/perception.md
+)
+UNSEEN_TICKS = 5  # in a row until it is said, and familiar ones until it is taken back
 REFRESH_TICKS = 2  # drawing the line takes about a millisecond
 
 

@@ -38,6 +38,6 @@ def test_half_a_second_of_unseen_frames_is_said_once_and_taken_back(capsys):
     ]
 
 
-@pytest.mark.parametrize("novelties", [[1.5, 1.5, 1.5, 1.5, 0.5] * 4, [None] * 20, [1.0] * 20])
+@pytest.mark.parametrize("novelties", [[2.0, 2.0, 2.0, 2.0, 0.5] * 4, [None] * 20, [1.4] * 20])
 def test_single_frames_and_policies_that_cannot_tell_are_passed_over(novelties, capsys):
     assert told(novelties, capsys) == []
