@@ -60,13 +60,13 @@ def teach(config: TeachConfig, console: Console) -> Taught:
     checked(config)
     torch.set_num_threads(1)
     encoder = load_encoder(config.encoder)
-    usable(config.episodes, encoder.config)  # so that the learner need not find out
     with (
         interruptible(),
         closing(open_vehicle(config.vehicle, config.road_seed, config.length_m, config.speed)) as car,
         closing(resolve_name(SAFETY_DRIVERS[config.safety.driver])(car, config.safety)) as driver,
     ):
         config, facts = fitted(config, car.spec, encoder.config)
+        usable(config.episodes, encoder.config)  # so that the learner need not find out
         with _claimed(config, console), _taught_by_learner(config, facts, console) as (line, learner):
             pupil = _pupil(config, facts, encoder, line)
             limits = Limits(facts.max_steering_rad, facts.max_steering_rate_radps, config.watchdog_s)
