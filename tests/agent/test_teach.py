@@ -139,7 +139,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(config, tmp_path, mon
         ({"vehicle": "real", "speed": 1.0}, SafetyDriverError, "needs a simulated car"),
         ({"safety": replace(SCRIPTED, reaction_s=-1.0)}, SettingsError, r"safety\.reaction_s is -1"),
         ({"resume": True}, SnapshotError, "no such run to resume"),
-        ({"encoder": tmp_path / "small.safetensors"}, DatasetError, r"\(64, 64\).*\(32, 32\)"),
+        ({"encoder": tmp_path / "small.safetensors"}, SettingsError, r"\(32, 32\).*\(64, 64\)"),
     ]
     for changes, error, message in wrong:
         with pytest.raises(error, match=message):
