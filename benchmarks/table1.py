@@ -11,6 +11,7 @@ docs/table1.png are written anew from them.
 """
 
 import csv
+import io
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 import tyro
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from agent.checkpoint import load_actor
@@ -41,9 +43,11 @@ from perception.encoders import load_encoder
 from perception.episodes import RecordConfig, record
 from perception.files import write_whole
 from perception.pretrain import PretrainConfig, pretrain
+from perception.probe import ProbeConfig, probe
 
 RESULTS, RUNS, DOCS = Path("benchmarks/results/table1"), Path("runs/table1"), Path("docs")
 LEARNERS = {"ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
+PROBE = RESULTS / "probe.json"
 MAX_EPISODES = 35  # training episodes before a seed counts as failed; what the paper's DDPG needed from pixels
 HELD_OUT = 100  # roads of 250 m on which country policies are judged
 PASSES = 5  # tests in a row, each on another road, until a country policy counts as learned
@@ -97,6 +101,13 @@ def prepare() -> tuple[Path, Path, float]:
         pretrain(PretrainConfig(dataset=episodes, out=vae))
         write_whole(took, json.dumps((time.perf_counter() - began) / 60).encode())
     return episodes, vae / "vae.safetensors", float(json.loads(took.read_bytes()))
+
+
+def probed(console: Console) -> None:
+    """Keep what the latent knows on held-out roads."""
+    _, encoder, _ = prepare()
+    found, *_ = probe(ProbeConfig(encoders=(encoder,), out=RUNS / "probe"), console)
+    write_whole(PROBE, msgspec.json.format(msgspec.json.encode(found.r2)))
 
 
 # -- the fixed route
@@ -204,13 +215,17 @@ def kept(name: str, kind: type) -> list[Any]:
 def keep(name: str, run: Any) -> None:
     """Add a finished run."""
     found = [asdict(one) for one in [*kept(name, type(run)), run]]
-    lines = [",".join(field.name for field in fields(run))]
-    lines += [",".join(f'"{value}"' if "," in str(value) else str(value) for value in one.values()) for one in found]
-    write_whole(RESULTS / f"{name}.csv", ("\n".join(lines) + "\n").encode())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(run)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    write_whole(RESULTS / f"{name}.csv", text.getvalue().encode())
 
 
 def complete(config: Config, console: Console) -> None:
     """Make every run that is missing."""
+    if not PROBE.exists():
+        probed(console)
     made = {(run.row, run.seed) for run in kept("fixed", Fixed)}
     for seed in range(config.seeds):
         rows: dict[str, Callable[[], Fixed]] = {
@@ -290,6 +305,7 @@ def curves() -> Figure:
         axes.axhline(250, color="black", linestyle="--", linewidth=0.8)
         axes.set_title(row)
         axes.set_xlabel("training episodes")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("metres of the test")
     return figure
 
@@ -301,14 +317,18 @@ def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None
         return [run.episodes if run.succeeded else float("inf") for run in runs if run.row == row]
 
     vae = episodes("DDPG, VAE")
+    r2 = json.loads(PROBE.read_bytes()) if PROBE.exists() else {}
     found: dict[str, float | None] = {
         "fixed_vae_episodes_median": median(vae) if vae else None,
         "fixed_vae_episodes_max": max(vae, default=None),
         "fixed_vae_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, VAE"),
+        "fixed_pixels_episodes_median": None,  # not made: the lane is not learned from pixels yet
         "country_disengagements_per_25km": median(map(per_25_km, country)) if country else None,
         "country_minutes": median(run.wall_min for run in country) if country else None,
+        "country_steering_change": median(run.steering_change for run in country) if country else None,
     }
-    return found
+    labels = {"offset": "lateral_offset_m", "heading": "heading_error_rad", "curvature": "curvature_5m_1pm"}
+    return found | {f"probe_r2_{name}": r2.get(label) for name, label in labels.items()}
 
 
 def main(config: Config) -> None:
