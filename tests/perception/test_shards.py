@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.dataset import Dataset
+from perception.shard_file import Shard
 from perception.shards import LABELS, DatasetError, Header, Shard, compress, decompress, labels_of, pack_episode, unpack
 from tests.perception.drives import HEADER, HEIGHT, WIDTH, episode, same, write
 
