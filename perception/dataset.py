@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from perception.files import alone_in
+from perception.shard_file import Shard
 from perception.shards import (
     END,
     DatasetError,
     Episode,
     Header,
-    Shard,
     decompress,
     numbers,
     pack_episode,
