@@ -51,7 +51,7 @@ def driving_d4pg() -> D4PGConfig:
 class TrainConfig:
     """Learn to drive a route by an asynchronous learner."""
 
-    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
+    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # written by `lapwing pretrain`; pixels = learn to see, too
     episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
     strict: bool = False  # what is damaged in them is an error; else it is left out with a warning
     out: Path = Path("runs/demo/train")  # folder that the run is written to
