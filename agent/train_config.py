@@ -10,6 +10,7 @@ from agent.algorithms.td3 import TD3Config
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.ratio import Ratio
 from agent.settings import Count, Positive, SettingsError, Whole
+from perception.sight import PIXELS
 
 Settings = DDPGConfig | TD3Config | D4PGConfig
 
@@ -96,6 +97,8 @@ def insist_on_sense(config: TrainConfig) -> None:
         raise SettingsError(f"keys is {config.keys} but nobody listens; expected --listen tcp://HOST:PORT too")
     if config.sync and (config.listen or config.launcher != "local"):
         raise SettingsError("sync is for one process, without --listen and --launcher ray")
+    if config.encoder == PIXELS and not config.sync:
+        raise SettingsError("encoder is pixels, which are too many to be kept for a learner elsewhere; expected --sync")
 
 
 def resolved(config: TrainConfig, top_m: float) -> TrainConfig:

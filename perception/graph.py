@@ -55,7 +55,7 @@ class Mean(nn.Module):
 
 
 def encoder_graph(weights: Path) -> bytes:
-    """The encoder in those weights, or none for PIXELS, as ONNX, `image` uint8 (batch, H, W, 3) → `z` float32 (batch, Z).
+    """The encoder in those weights, or none for PIXELS: ONNX, `image` uint8 (batch, H, W, 3) → `z` float32 (batch, Z).
 
     It is read from the .onnx beside the weights, which `lapwing pretrain` writes; where that is missing or of other
     weights it is made anew, in some seconds. Raises EncoderError.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from perception.dataset import Dataset
 from perception.shard_file import Shard
-from perception.shards import LABELS, DatasetError, Header, Shard, compress, decompress, labels_of, pack_episode, unpack
+from perception.shards import LABELS, DatasetError, Header, compress, decompress, labels_of, pack_episode, unpack
 from tests.perception.drives import HEADER, HEIGHT, WIDTH, episode, same, write
 
 FRAMES = (3, 1, 5, 2)
