@@ -356,7 +356,7 @@ def test_by_turns_a_run_depends_on_its_seed_alone(encoder, dataset, tmp_path):
 
 
 def test_pixels_are_learned_from_in_one_process_only(dataset, tmp_path):
-    with pytest.raises(SettingsError, match="encoder is pixels.*expected --sync"):
+    with pytest.raises(SettingsError, match=r"encoder is pixels.*expected --sync"):
         train(TrainConfig(encoder=PIXELS, episodes=dataset, out=tmp_path / "run"), Console(quiet=True))
     assert not (tmp_path / "run").exists()
 
