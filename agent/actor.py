@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from agent.channel import ActorEnd
 from agent.checkpoint import load_flat_weights
@@ -15,7 +16,6 @@ from agent.experience import Transitions
 from agent.fleet import Fleet, Step
 from agent.latent import MIRROR_ACTION
 from agent.loopback import Loopback
-from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck
 from deploy.wire import EpisodeReport, Experience, Weights
 
@@ -72,7 +72,7 @@ class Driver:
     def __init__(
         self,
         fleet: Fleet,
-        actor: Actor,
+        actor: nn.Module,
         noises: Sequence[OrnsteinUhlenbeck],
         line: ActorEnd | Loopback,
         beat: Callable[[], None] = lambda: None,

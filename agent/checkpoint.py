@@ -9,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from agent.networks import Activation, Actor, Norm
+from agent.pixels import encoder_for, seen_by
 from perception.files import write_whole
 
 FORMAT = 2  # 1 said nothing of algorithm, norm and activation
@@ -42,6 +43,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hidden: tuple[int, ...]
     norm: Norm  # of the hidden layers
     activation: Activation  # of the hidden layers
+    pixels: bool = False  # whether the policy sees by itself, instead of by an encoder
     history: int  # executed actions in the state vector
     period_s: float
     image_height: int
@@ -50,20 +52,26 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_steering_rad: float
     max_steering_rate_radps: float
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(height, width, colours) of what the camera gives."""
+        return self.image_height, self.image_width, 3
 
-def make_actor(facts: PolicyFacts) -> Actor:
+
+def make_actor(facts: PolicyFacts) -> nn.Module:
     """An actor as the facts describe it, to drive with: its weights are yet to come."""
-    actor = Actor(facts.obs_size, facts.action_size, facts.hidden, facts.norm, facts.activation)
-    return actor.eval().requires_grad_(False)
+    encoder, size = encoder_for(facts.obs_size, facts.image if facts.pixels else None)
+    actor = Actor(size, facts.action_size, facts.hidden, facts.norm, facts.activation)
+    return seen_by(encoder, actor).eval().requires_grad_(False)
 
 
-def save_actor(path: Path, actor: Actor, facts: PolicyFacts) -> None:
+def save_actor(path: Path, actor: nn.Module, facts: PolicyFacts) -> None:
     """Write the actor; a reader sees the old file or the new one, never a part."""
     tensors = {name: tensor.contiguous() for name, tensor in actor.state_dict().items()}
     write_whole(path, save(tensors, {"lapwing": msgspec.json.encode(facts).decode()}))
 
 
-def load_actor(path: Path) -> tuple[Actor, PolicyFacts]:
+def load_actor(path: Path) -> tuple[nn.Module, PolicyFacts]:
     """Read an actor and its facts. Raises CheckpointError naming the file and what is wrong with it."""
     try:
         with safe_open(path, framework="pt") as file:

@@ -16,9 +16,8 @@ from rich.table import Table
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.latent import LatentState
 from agent.settings import Whole, checked
-from perception.encoders import load_encoder
-from perception.encoders.convolutions import Autoencoder
 from perception.files import write_whole
+from perception.sight import PIXELS, Sight, load_sight
 
 Policy = Callable[[np.ndarray], np.ndarray]
 
@@ -76,7 +75,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     checked(config)
     torch.set_num_threads(1)
     actor, facts = load_actor(config.run / "actor.safetensors")
-    encoder = load_encoder(config.run / "vae.safetensors")
+    encoder = load_sight(PIXELS if facts.pixels else config.run / "vae.safetensors")
     route = road_of(facts, encoder, facts.road_seed)
     rng = np.random.default_rng(config.seed)
     size = facts.action_size
@@ -89,7 +88,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     rows = [
         drive_route(route, "Random policy", lambda obs: rng.uniform(-1, 1, size).astype(np.float32)),
         drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32)),
-        drive_route(route, f"{facts.algo.upper()}, VAE", learned, training),
+        drive_route(route, f"{facts.algo.upper()}, {'pixels' if facts.pixels else 'VAE'}", learned, training),
     ]
     held_out = route.get_wrapper_attr("held_out")[: config.held_out]
     route.close()
@@ -100,13 +99,13 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     return rows
 
 
-def road_of(facts: PolicyFacts, encoder: Autoencoder, seed: int) -> LatentState:
+def road_of(facts: PolicyFacts, encoder: Sight, seed: int) -> LatentState:
     """One road of the kind that a policy was trained for."""
     env = gymnasium.make(facts.env, scenario=facts.scenario, road_seed=seed, length_m=facts.length_m)
     return LatentState(env, encoder)
 
 
-def drive_roads(facts: PolicyFacts, encoder: Autoencoder, seeds: range, name: str, policy: Policy) -> Row:
+def drive_roads(facts: PolicyFacts, encoder: Sight, seeds: range, name: str, policy: Policy) -> Row:
     """Drive each of these roads once, as `drive_route` does; one line for all of them."""
     rows = []
     for seed in seeds:

@@ -10,8 +10,9 @@ from agent.checkpoint import PolicyFacts
 from agent.latent import MIRROR_ACTION, MIRROR_STATE, latents
 from deploy.observation import StateVector
 from perception.dataset import Dataset
-from perception.encoders.convolutions import Autoencoder, EyeConfig
+from perception.encoders.convolutions import EyeConfig
 from perception.shards import DatasetError, Episode
+from perception.sight import Sight
 
 
 @dataclass
@@ -39,19 +40,19 @@ class Transitions:
         return [np.array(column, kind) for column, kind in zip(vars(self).values(), kinds, strict=True)]
 
 
-def random_experience(dataset: Path, encoder: Autoencoder, facts: PolicyFacts) -> Transitions:
-    """All transitions of a dataset, as lived and mirrored, so that learning starts with many roads and mishaps seen.
+def random_experience(dataset: Path, encoder: Sight, facts: PolicyFacts) -> Iterator[Transitions]:
+    """The transitions of a dataset, as lived and mirrored, so that learning starts with many roads and mishaps seen.
 
-    Raises DatasetError as `usable` does.
+    They come an episode at a time, as pixels take memory. Raises DatasetError as `usable` does.
     """
-    transitions = Transitions()
     for episode in usable(dataset, encoder.config).episodes():
+        transitions = Transitions()
         states = np.array(list(_state_vectors(episode, facts)))
         executed = episode.states[1:, 2:4]
         _append(transitions, episode, latents(encoder, episode.images), states, executed)
         flipped = latents(encoder, episode.images[:, :, ::-1].copy())
         _append(transitions, episode, flipped, states * MIRROR_STATE, executed * MIRROR_ACTION)
-    return transitions
+        yield transitions
 
 
 def usable(folder: Path, encoder: EyeConfig, *, strict: bool = False) -> Dataset:

@@ -13,14 +13,14 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from agent.checkpoint import PolicyFacts, load_actor
-from agent.networks import Actor
 from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
-from perception.encoders import Familiar, load_encoder, load_familiar
+from perception.encoders import Familiar, load_familiar
 from perception.encoders.convolutions import Autoencoder
 from perception.files import write_whole
 from perception.graph import to_onnx as graph_of
 from perception.measures import squared_errors
+from perception.sight import PIXELS, Sight, load_sight
 
 PARITY = 1e-4  # largest difference from torch, in action units; of the novelty, as a part of it
 EXACT = 1e-9  # least error of a reconstruction; none is more exact
@@ -44,7 +44,7 @@ class ExportError(RuntimeError):
 class CameraPolicy(nn.Module):
     """action = μ(mean of q(z | image), state); and how new the image is, where the encoder's file can tell."""
 
-    def __init__(self, encoder: Autoencoder, actor: Actor, familiar: Familiar | None = None) -> None:
+    def __init__(self, encoder: Sight, actor: nn.Module, familiar: Familiar | None = None) -> None:
         super().__init__()
         self.encoder, self.actor, self.familiar = encoder, actor, familiar
 
@@ -62,14 +62,16 @@ class CameraPolicy(nn.Module):
         action = self.actor(torch.cat([z, state], dim=-1))
         if self.familiar is None:
             return (action,)
+        assert isinstance(self.encoder, Autoencoder)  # nothing else is familiar with anything
         return action, squared_errors(self.encoder, z, image) / max(self.familiar.q99, EXACT)
 
 
 def export(config: ExportConfig, console: Console) -> float:
     """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
     actor, facts = load_actor(config.run / "actor.safetensors")
-    encoder = load_encoder(config.run / "vae.safetensors")
-    policy = CameraPolicy(encoder, actor, load_familiar(config.run / "vae.safetensors")).eval()
+    weights = PIXELS if facts.pixels else config.run / "vae.safetensors"
+    encoder, familiar = load_sight(weights), None if facts.pixels else load_familiar(weights)
+    policy = CameraPolicy(encoder, actor, familiar).eval()
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:

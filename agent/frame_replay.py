@@ -43,6 +43,16 @@ class FrameReplay:
         self._pixels = self._frames[0].numel()
         self._users = torch.full((inner.capacity,), -1)  # the latest transition that needs the frame in that place
 
+    @property
+    def obs_size(self) -> int:
+        """Numbers of an observation, those of its frame included."""
+        return self._pixels + self.inner.obs_size - 1
+
+    @property
+    def action_size(self) -> int:
+        """Numbers of an action."""
+        return self.inner.action_size
+
     def __len__(self) -> int:
         return len(self.inner)
 

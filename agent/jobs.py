@@ -15,14 +15,13 @@ from agent.channel import Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts
 from agent.course import Course, Face, Progress, begin
 from agent.experience import random_experience
-from agent.learner import Algorithm, Learner, make_algorithm
+from agent.learner import Algorithm, Learner, make_algorithm, make_replay
 from agent.loopback import Loopback
-from agent.replay import Replay
 from agent.snapshot import CHECKPOINTS, load_newest, snapshots
 from agent.supervisor import Link, Orphaned
 from agent.train_config import TrainConfig
 from deploy.keys import ServerKeys
-from perception.encoders import load_encoder
+from perception.sight import load_sight
 
 ROLL_CALL_S = 1.0  # between two events that say who has been heard of
 FAREWELLS, FAREWELL_EVERY_S = 25, 0.02
@@ -142,13 +141,14 @@ def course(
         return make_algorithm(config.algo, config.settings, facts)
 
     generator = torch.Generator().manual_seed(config.seed)
-    replay = Replay(config.replay_capacity, facts.obs_size, facts.action_size, generator)
+    replay = make_replay(config.replay_capacity, facts, generator)
     learner = Learner(new_algorithm(), replay, config.ratio, line, config.publish_every)
     snapshot = None
     if resume:
         snapshot = load_newest(config.out / CHECKPOINTS, lambda text: face.say(f"[yellow]{text}[/]"))
         learner.restore(snapshot)
     else:
-        learner.take(*random_experience(config.episodes, load_encoder(config.encoder), facts).arrays())
+        for transitions in random_experience(config.episodes, load_sight(config.encoder), facts):
+            learner.take(*transitions.arrays())
     with Course(config, facts, learner, begin(config, snapshot), new_algorithm, face) as plan:
         yield plan

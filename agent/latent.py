@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deploy.observation import StateVector
-from perception.encoders.convolutions import Autoencoder
+from perception.sight import Sight
 
 HISTORY = 2  # executed actions in the state vector
 MIRROR_ACTION = np.array([-1, 1], np.float32)  # left becomes right, speed stays
@@ -24,7 +24,7 @@ class LatentState(gymnasium.Wrapper):
     Observation: Box (latent + state,) float32. info["executed"] is the action that the motors really got, (2,) float32.
     """
 
-    def __init__(self, env: gymnasium.Env, encoder: Autoencoder) -> None:
+    def __init__(self, env: gymnasium.Env, encoder: Sight) -> None:
         super().__init__(env)
         vehicle = env.get_wrapper_attr("vehicle")
         self.encoder = encoder
@@ -54,7 +54,7 @@ class LatentState(gymnasium.Wrapper):
         return latents(self.encoder, image[None])[0]
 
 
-def latents(encoder: Autoencoder, images: np.ndarray) -> np.ndarray:
+def latents(encoder: Sight, images: np.ndarray) -> np.ndarray:
     """The latent's mean for images (n, H, W, 3) uint8; (n, z) float32."""
     with torch.inference_mode():
         return encoder.encode_mean(torch.from_numpy(images)).numpy()

@@ -1,5 +1,6 @@
 """The learner: owns the replay, updates whenever updates are due, and publishes the actor's weights."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from agent.algorithms import ALGORITHMS
 from agent.channel import LearnerEnd
 from agent.checkpoint import PolicyFacts, flat_weights
 from agent.delivery import Inbox
+from agent.frame_replay import FrameReplay
 from agent.latent import RateLimit
 from agent.loopback import Loopback
 from agent.ratio import Ratio
@@ -25,6 +27,7 @@ from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 LEARNED = ("updates", "transitions", "episodes")
 COUNTERS = (*LEARNED, "version")
 UNSEEN = 1_000_000  # versions more than a learner publishes between two checkpoints
+INTERLEAVED = 4  # latest frames among which one that came before is: as lived, as mirrored, before and after a step
 IDLE_MS = 50  # that an idle learner waits for experience before it publishes again, for those who came late
 
 
@@ -67,14 +70,29 @@ class Algorithm(Protocol):
 def make_algorithm(algo: str, settings: Settings, facts: PolicyFacts) -> Algorithm:
     """A fresh one for a vehicle whose steering moves only so fast; its weights are drawn from torch's own generator."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
-    return resolve_name(ALGORITHMS[algo])(settings, facts.obs_size, facts.action_size, limit)
+    return resolve_name(ALGORITHMS[algo])(
+        settings, facts.obs_size, facts.action_size, limit, image=facts.image if facts.pixels else None
+    )
+
+
+def make_replay(capacity: int, facts: PolicyFacts, generator: torch.Generator) -> Replay | FrameReplay:
+    """An empty one for observations of a policy; where it sees pixels, it holds each frame once."""
+    if not facts.pixels:
+        return Replay(capacity, facts.obs_size, facts.action_size, generator)
+    inner = Replay(capacity, facts.obs_size - math.prod(facts.image) + 1, facts.action_size, generator)
+    return FrameReplay(inner, facts.image, recent=INTERLEAVED)
 
 
 class Learner:
     """One algorithm fed by any number of actors; `run` returns when the judge of the reports has seen enough."""
 
     def __init__(
-        self, algorithm: Algorithm, replay: Replay, ratio: Ratio, line: LearnerEnd | Loopback, publish_every: int = 20
+        self,
+        algorithm: Algorithm,
+        replay: Replay | FrameReplay,
+        ratio: Ratio,
+        line: LearnerEnd | Loopback,
+        publish_every: int = 20,
     ) -> None:
         self.algorithm, self.replay, self.ratio, self.line = algorithm, replay, ratio, line
         self.updates = self.transitions = self.episodes = self.version = self.first_version = 0

@@ -100,7 +100,8 @@ class Lessons:
             return
         encoder = load_encoder(self.config.encoder)
         self.book.write(self.config.out, self.facts)  # over those of an earlier run
-        self.learner.take(*random_experience(self.config.episodes, encoder, self.facts).arrays())
+        for transitions in random_experience(self.config.episodes, encoder, self.facts):
+            self.learner.take(*transitions.arrays())
         self.save()
 
     def judge(self, report: EpisodeReport, weights: np.ndarray | None) -> bool:

@@ -19,9 +19,9 @@ from agent.settings import checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.train_config import TrainConfig, insist_on_sense, resolved
-from perception.encoders import load_encoder
 from perception.files import alone_in, write_whole
 from perception.graph import encoder_graph
+from perception.sight import PIXELS, load_sight
 
 FREE = {"resume", "actors", "envs_per_actor", "max_episodes", "passes", "checkpoint_every"}  # to change on --resume
 FREE |= {"launcher", "address", "listen", "keys"}
@@ -65,7 +65,8 @@ def train(config: TrainConfig, console: Console) -> Progress:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
         write_whole(config.out / CONFIG, written)
         write_whole(config.out / FACTS, msgspec.json.format(msgspec.json.encode(facts)))
-        shutil.copyfile(config.encoder, config.out / "vae.safetensors")
+        if config.encoder != PIXELS:
+            shutil.copyfile(config.encoder, config.out / "vae.safetensors")
         write_whole(config.out / GRAPH, graph)
         face = Face(console.print, status.update)
         if config.sync:
@@ -110,12 +111,12 @@ def _insist_on_beginning(config: TrainConfig, written: bytes) -> None:
     if config.resume:
         insist_on_same(config.out / CONFIG, written, FREE)
     else:
-        usable(config.episodes, load_encoder(config.encoder).config, strict=config.strict)
+        usable(config.episodes, load_sight(config.encoder).config, strict=config.strict)
 
 
 def gather_facts(config: TrainConfig) -> PolicyFacts:
     """What the policy will be trained for, read off the environment. Raises EncoderError."""
-    with closing(LatentState(make_env(config), load_encoder(config.encoder))) as env:
+    with closing(LatentState(make_env(config), load_sight(config.encoder))) as env:
         return _facts(config, env)
 
 
@@ -136,6 +137,7 @@ def _facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
         hidden=config.settings.hidden,
         norm=config.settings.actor_norm,
         activation=config.settings.activation,
+        pixels=config.encoder == PIXELS,
         history=HISTORY,
         period_s=1 / env.metadata["render_fps"],
         image_height=height,

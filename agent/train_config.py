@@ -10,6 +10,7 @@ from agent.algorithms.td3 import TD3Config
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.ratio import Ratio
 from agent.settings import Count, Positive, SettingsError, Whole
+from perception.sight import PIXELS
 
 Settings = DDPGConfig | TD3Config | D4PGConfig
 
@@ -51,7 +52,7 @@ def driving_d4pg() -> D4PGConfig:
 class TrainConfig:
     """Learn to drive a route by an asynchronous learner."""
 
-    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # pretrained weights, written by `lapwing pretrain`
+    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # written by `lapwing pretrain`; pixels = learn to see, too
     episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
     strict: bool = False  # what is damaged in them is an error; else it is left out with a warning
     out: Path = Path("runs/demo/train")  # folder that the run is written to
@@ -96,6 +97,8 @@ def insist_on_sense(config: TrainConfig) -> None:
         raise SettingsError(f"keys is {config.keys} but nobody listens; expected --listen tcp://HOST:PORT too")
     if config.sync and (config.listen or config.launcher != "local"):
         raise SettingsError("sync is for one process, without --listen and --launcher ray")
+    if config.encoder == PIXELS and not config.sync:
+        raise SettingsError("encoder is pixels, which are too many to be kept for a learner elsewhere; expected --sync")
 
 
 def resolved(config: TrainConfig, top_m: float) -> TrainConfig:

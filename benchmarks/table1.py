@@ -39,14 +39,14 @@ from agent.ratio import Ratio
 from agent.train import train
 from agent.train_config import TrainConfig
 from benchmarks.runs import write_page
-from perception.encoders import load_encoder
 from perception.episodes import RecordConfig, record
 from perception.files import write_whole
 from perception.pretrain import PretrainConfig, pretrain
 from perception.probe import ProbeConfig, probe
+from perception.sight import PIXELS, load_sight
 
 RESULTS, RUNS, DOCS = Path("benchmarks/results/table1"), Path("runs/table1"), Path("docs")
-LEARNERS = {"ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
+LEARNERS = {"pixels": "DDPG, pixels", "ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
 PROBE = RESULTS / "probe.json"
 MAX_EPISODES = 35  # training episodes before a seed counts as failed; what the paper's DDPG needed from pixels
 HELD_OUT = 100  # roads of 250 m on which country policies are judged
@@ -133,21 +133,22 @@ class _Sighted(gymnasium.Wrapper):
         return obs, reward, terminated, truncated, info | {"executed": obs["state"][2:4]}
 
 
-def learn(seed: int, algo: str, console: Console) -> Fixed:
+def learn(seed: int, learner: str, console: Console) -> Fixed:
     """Learn a seed's road by turns, then drive it once by the best policy."""
     episodes, encoder, _ = prepare()
-    out = RUNS / f"{algo}-{seed}"
+    algo, encoder = ("ddpg", PIXELS) if learner == "pixels" else (learner, encoder)
+    out = RUNS / f"{learner}-{seed}"
     asked: dict[str, Any] = {"algo": algo, "seed": seed, "road_seed": seed, "max_episodes": MAX_EPISODES}
     config = TrainConfig(out=out, encoder=encoder, episodes=episodes, sync=True, passes=1, **asked)
     began = time.perf_counter()
     progress = train(config, console)
     wall_s = time.perf_counter() - began
     actor, facts = load_actor(out / "actor.safetensors")
-    with closing(road_of(facts, load_encoder(encoder), seed)) as road:
-        driven = drive_route(road, LEARNERS[algo], policy_of(actor))
+    with closing(road_of(facts, load_sight(encoder), seed)) as road:
+        driven = drive_route(road, LEARNERS[learner], policy_of(actor))
     trained = read_training(out / "episodes.csv", facts.period_s)
     learning = trained.episodes or 0, trained.distance_m or 0.0, trained.driving_min or 0.0
-    return _fixed(LEARNERS[algo], seed, progress.solved, driven, learning, wall_s)
+    return _fixed(LEARNERS[learner], seed, progress.solved, driven, learning, wall_s)
 
 
 def policy_of(actor: torch.nn.Module) -> Policy:
@@ -192,7 +193,7 @@ def learn_country(seed: int, console: Console) -> Country:
     progress = train(config, console)
     wall_min = prepared_min + (time.perf_counter() - began) / 60
     actor, facts = load_actor(config.out / "actor.safetensors")
-    vae = load_encoder(encoder)
+    vae = load_sight(encoder)
     with closing(road_of(facts, vae, seed)) as road:
         seeds = road.get_wrapper_attr("held_out")[:HELD_OUT]
     driven = drive_roads(facts, vae, seeds, "country", policy_of(actor))
@@ -231,7 +232,7 @@ def complete(config: Config, console: Console) -> None:
         rows: dict[str, Callable[[], Fixed]] = {
             row: lambda row=row, seed=seed: baseline(seed, row) for row in ("Random policy", "Zero policy")
         }
-        rows |= {row: lambda algo=algo, seed=seed: learn(seed, algo, console) for algo, row in LEARNERS.items()}
+        rows |= {row: lambda name=name, seed=seed: learn(seed, name, console) for name, row in LEARNERS.items()}
         for row, make in rows.items():
             if (row, seed) not in made:
                 console.print(f"[bold]{row}, seed {seed}[/]")
@@ -246,10 +247,10 @@ def complete(config: Config, console: Console) -> None:
 
 
 def _keep_curve(run: Fixed) -> None:
-    algo = next(algo for algo, row in LEARNERS.items() if row == run.row)
-    with (RUNS / f"{algo}-{run.seed}" / "episodes.csv").open(newline="") as file:
+    name = next(name for name, row in LEARNERS.items() if row == run.row)
+    with (RUNS / f"{name}-{run.seed}" / "episodes.csv").open(newline="") as file:
         tests = [round(float(row["distance_m"]), 1) for row in csv.DictReader(file) if row["kind"] == "test"]
-    write_whole(RESULTS / "curves" / f"{algo}-{run.seed}.json", json.dumps(tests).encode())
+    write_whole(RESULTS / "curves" / f"{name}-{run.seed}.json", json.dumps(tests).encode())
 
 
 def table(runs: list[Fixed], country: list[Country]) -> str:
@@ -298,8 +299,8 @@ def curves() -> Figure:
     """Metres of each test over the training episodes before it; thin lines are seeds."""
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     panels = figure.subplots(1, len(LEARNERS), sharey=True)
-    for axes, (algo, row), colour in zip(panels, LEARNERS.items(), COLOURS, strict=False):
-        for path in sorted((RESULTS / "curves").glob(f"{algo}-*.json")):
+    for axes, (name, row), colour in zip(panels, LEARNERS.items(), COLOURS, strict=False):
+        for path in sorted((RESULTS / "curves").glob(f"{name}-*.json")):
             tests = json.loads(path.read_bytes())
             axes.plot(range(1, len(tests) + 1), tests, "o-", color=colour, alpha=0.5, markersize=3, linewidth=1)
         axes.axhline(250, color="black", linestyle="--", linewidth=0.8)
@@ -316,13 +317,14 @@ def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None
     def episodes(row: str) -> list[float]:
         return [run.episodes if run.succeeded else float("inf") for run in runs if run.row == row]
 
-    vae = episodes("DDPG, VAE")
+    vae, pixels = episodes("DDPG, VAE"), episodes("DDPG, pixels")
     r2 = json.loads(PROBE.read_bytes()) if PROBE.exists() else {}
     found: dict[str, float | None] = {
         "fixed_vae_episodes_median": median(vae) if vae else None,
         "fixed_vae_episodes_max": max(vae, default=None),
         "fixed_vae_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, VAE"),
-        "fixed_pixels_episodes_median": None,  # not made: the lane is not learned from pixels yet
+        "fixed_pixels_episodes_median": median(pixels) if pixels else None,
+        "fixed_pixels_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, pixels"),
         "country_disengagements_per_25km": median(map(per_25_km, country)) if country else None,
         "country_minutes": median(run.wall_min for run in country) if country else None,
         "country_steering_change": median(run.steering_change for run in country) if country else None,

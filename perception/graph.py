@@ -11,8 +11,7 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
-from perception.encoders import load_encoder
-from perception.encoders.convolutions import Autoencoder
+from perception.sight import PIXELS, Sight, load_sight
 
 OPSET = 20
 SOURCE = "sha256 of the weights"  # key in the metadata of an encoder's graph
@@ -46,7 +45,7 @@ def to_onnx(
 class Mean(nn.Module):
     """z = the latent's mean, which is what a policy sees."""
 
-    def __init__(self, encoder: Autoencoder) -> None:
+    def __init__(self, encoder: Sight) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -56,15 +55,21 @@ class Mean(nn.Module):
 
 
 def encoder_graph(weights: Path) -> bytes:
-    """The encoder in those weights as ONNX, `image` uint8 (batch, H, W, 3) → `z` float32 (batch, Z).
+    """The encoder in those weights, or none for PIXELS: ONNX, `image` uint8 (batch, H, W, 3) → `z` float32 (batch, Z).
 
     It is read from the .onnx beside the weights, which `lapwing pretrain` writes; where that is missing or of other
     weights it is made anew, in some seconds. Raises EncoderError.
     """
-    encoder = load_encoder(weights)
+    encoder = load_sight(weights)
+    if weights == PIXELS:
+        return _traced(encoder, "")
     source, beside = sha256(weights.read_bytes()).hexdigest(), weights.with_suffix(".onnx")
     if beside.exists() and _source(beside) == source:
         return beside.read_bytes()
+    return _traced(encoder, source)
+
+
+def _traced(encoder: Sight, source: str) -> bytes:
     size = 2, encoder.config.height_px, encoder.config.width_px, 3
     image = torch.zeros(size, dtype=torch.uint8)
     return to_onnx(Mean(encoder).eval(), {"image": image}, ["z"], {SOURCE: source}).SerializeToString()

@@ -1,15 +1,18 @@
 """Random episodes become the transitions that an actor would have shipped, as lived and mirrored."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import torch
 
-from agent.experience import random_experience
+from agent.experience import Transitions, random_experience
 from agent.latent import RateLimit
 from perception.dataset import Dataset, EpisodeWriter
 from perception.encoders.vae import VAE, VAEConfig
 from perception.episodes import RecordConfig, record
 from perception.shards import DatasetError, Header
+from perception.sight import Pixels
 from tests.agent.fakes import FACTS
 from tests.perception.drives import episode
 
@@ -27,8 +30,12 @@ def dataset(tmp_path_factory):
     return folder
 
 
+def joined(episodes: Iterable[Transitions]) -> list[np.ndarray]:
+    return [np.concatenate(column) for column in zip(*(episode.arrays() for episode in episodes), strict=True)]
+
+
 def test_every_recorded_transition_is_there_twice(dataset, encoder):
-    obs, action, reward, terminated, next_obs = random_experience(dataset, encoder, FACTS).arrays()
+    obs, action, reward, terminated, next_obs = joined(random_experience(dataset, encoder, FACTS))
     episodes = list(Dataset(dataset).episodes())
     steps = sum(len(episode.rewards) for episode in episodes)
     assert len(obs) == len(action) == len(reward) == len(terminated) == len(next_obs) == 2 * steps
@@ -41,13 +48,22 @@ def test_every_recorded_transition_is_there_twice(dataset, encoder):
 
 
 def test_the_first_observation_of_an_episode_remembers_no_action(dataset, encoder):
-    obs = random_experience(dataset, encoder, FACTS).arrays()[0]
+    obs = joined(random_experience(dataset, encoder, FACTS))[0]
     assert obs[0, -4:].tolist() == [0, -1, 0, -1]
+
+
+def test_whoever_sees_by_itself_is_given_the_frames_themselves(dataset):
+    obs, *_ = joined(random_experience(dataset, Pixels(), FACTS))
+    first = next(Dataset(dataset).episodes())
+    steps = len(first.rewards)
+    assert obs.shape[1] == 64 * 64 * 3 + 6
+    assert np.array_equal(obs[0, :-6], first.images[0].ravel())
+    assert np.array_equal(obs[steps, :-6], first.images[0][:, ::-1].ravel())  # mirrored
 
 
 def test_a_missing_dataset_is_named(tmp_path, encoder):
     with pytest.raises(DatasetError, match="nothing-here"):
-        random_experience(tmp_path / "nothing-here", encoder, FACTS)
+        list(random_experience(tmp_path / "nothing-here", encoder, FACTS))
 
 
 def written(folder, size=(64, 64), **changes):
@@ -67,20 +83,21 @@ def written(folder, size=(64, 64), **changes):
 )
 def test_a_dataset_that_one_cannot_learn_to_drive_from_is_named(tmp_path, encoder, changes, complaint):
     with pytest.raises(DatasetError, match=rf"data.*{complaint}") as caught:
-        random_experience(written(tmp_path / "data", **changes), encoder, FACTS)
+        list(random_experience(written(tmp_path / "data", **changes), encoder, FACTS))
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
 
 def test_lane_labels_need_not_be_known(tmp_path, encoder):
     folder = written(tmp_path / "data", labels=np.full((3, 6), np.nan))
-    assert len(random_experience(folder, encoder, FACTS)) == 4  # two steps, as lived and mirrored
+    (episode,) = random_experience(folder, encoder, FACTS)
+    assert len(episode) == 4  # two steps, as lived and mirrored
 
 
 def test_frames_without_a_step_between_are_no_experience(tmp_path, encoder):
     record(RecordConfig(out=tmp_path / "data", frames=1))
     with pytest.raises(DatasetError, match="1 frames and no step between"):
-        random_experience(tmp_path / "data", encoder, FACTS)
+        list(random_experience(tmp_path / "data", encoder, FACTS))
 
 
 def test_the_rate_limit_moves_steering_no_further_than_the_motors_can():

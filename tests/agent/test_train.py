@@ -24,16 +24,20 @@ from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import load_actor
 from agent.course import Progress
+from agent.evaluate import EvaluateConfig, evaluate
+from agent.export import ExportConfig, export
 from agent.ratio import Ratio
 from agent.settings import SettingsError
 from agent.snapshot import SnapshotError, load_newest
 from agent.train import train
 from agent.train_config import TrainConfig
+from deploy.policy import OnnxPolicy
 from deploy.wire import Delivery, EpisodeReport, Experience, pack
 from perception.dataset import Dataset
 from perception.encoders import EncoderError
 from perception.files import FolderInUseError, alone_in
 from perception.shards import DatasetError
+from perception.sight import PIXELS
 from tests.agent.processes import training, until_it_says, workers_of
 
 
@@ -349,6 +353,25 @@ def test_by_turns_a_run_depends_on_its_seed_alone(encoder, dataset, tmp_path):
         *(load_actor(tmp_path / name / "actor.safetensors")[0].body[0].weight for name in ("one", "same"))
     )
     assert weights[0] != weights[2]
+
+
+def test_pixels_are_learned_from_in_one_process_only(dataset, tmp_path):
+    with pytest.raises(SettingsError, match=r"encoder is pixels.*expected --sync"):
+        train(TrainConfig(encoder=PIXELS, episodes=dataset, out=tmp_path / "run"), Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_that_learns_to_see_is_trained_evaluated_and_exported_like_any_other(dataset, tmp_path):
+    asked = {"length_m": 12.0, "max_episodes": 1, "sync": True, "ratio": Ratio(3.0), "replay_capacity": 300}
+    config = TrainConfig(encoder=PIXELS, episodes=dataset, out=tmp_path / "run", **asked)
+    train(config, Console(quiet=True))
+    _, facts = load_actor(tmp_path / "run/actor.safetensors")
+    assert (facts.pixels, facts.obs_size) == (True, 64 * 64 * 3 + 6)
+    assert not (tmp_path / "run/vae.safetensors").exists()
+    *_, learned = evaluate(EvaluateConfig(run=tmp_path / "run", out=tmp_path / "t.json"), Console(quiet=True))
+    assert learned.policy == "DDPG, pixels"
+    assert export(ExportConfig(run=tmp_path / "run", out=tmp_path / "policy.onnx"), Console(quiet=True)) <= 1e-4
+    assert OnnxPolicy.load(tmp_path / "policy.onnx").spec.image_height == 64
 
 
 def test_by_turns_there_are_as_many_updates_after_each_episode_as_the_paper_has(encoder, dataset, tmp_path):
