@@ -16,9 +16,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,6 +48,8 @@ from perception.sight import PIXELS, load_sight
 RESULTS, RUNS, DOCS = Path("benchmarks/results/table1"), Path("runs/table1"), Path("docs")
 LEARNERS = {"pixels": "DDPG, pixels", "ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
 PROBE = RESULTS / "probe.json"
+NAMES = {row: name for name, row in LEARNERS.items()}
+BASELINES = ("Random policy", "Zero policy")
 MAX_EPISODES = 35  # training episodes before a seed counts as failed; what the paper's DDPG needed from pixels
 HELD_OUT = 100  # roads of 250 m on which country policies are judged
 PASSES = 5  # tests in a row, each on another road, until a country policy counts as learned
@@ -146,9 +148,17 @@ def learn(seed: int, learner: str, console: Console) -> Fixed:
     actor, facts = load_actor(out / "actor.safetensors")
     with closing(road_of(facts, load_sight(encoder), seed)) as road:
         driven = drive_route(road, LEARNERS[learner], policy_of(actor))
+    _keep_curve(out)
     trained = read_training(out / "episodes.csv", facts.period_s)
     learning = trained.episodes or 0, trained.distance_m or 0.0, trained.driving_min or 0.0
     return _fixed(LEARNERS[learner], seed, progress.solved, driven, learning, wall_s)
+
+
+def _keep_curve(run: Path) -> None:
+    """Keep how far each test of a run came."""
+    with (run / "episodes.csv").open(newline="") as file:
+        tests = [round(float(row["distance_m"]), 1) for row in csv.DictReader(file) if row["kind"] == "test"]
+    write_whole(RESULTS / "curves" / f"{run.name}.json", json.dumps(tests).encode())
 
 
 def policy_of(actor: torch.nn.Module) -> Policy:
@@ -228,29 +238,14 @@ def complete(config: Config, console: Console) -> None:
     if not PROBE.exists():
         probed(console)
     made = {(run.row, run.seed) for run in kept("fixed", Fixed)}
-    for seed in range(config.seeds):
-        rows: dict[str, Callable[[], Fixed]] = {
-            row: lambda row=row, seed=seed: baseline(seed, row) for row in ("Random policy", "Zero policy")
-        }
-        rows |= {row: lambda name=name, seed=seed: learn(seed, name, console) for name, row in LEARNERS.items()}
-        for row, make in rows.items():
-            if (row, seed) not in made:
-                console.print(f"[bold]{row}, seed {seed}[/]")
-                run = make()
-                if row in LEARNERS.values():
-                    _keep_curve(run)
-                keep("fixed", run)
+    for seed, row in product(range(config.seeds), (*BASELINES, *LEARNERS.values())):
+        if (row, seed) not in made:
+            console.print(f"[bold]{row}, seed {seed}[/]")
+            keep("fixed", baseline(seed, row) if row in BASELINES else learn(seed, NAMES[row], console))
     made_country = {run.seed for run in kept("country", Country)}
     for seed in sorted(set(range(config.country_seeds)) - made_country):
         console.print(f"[bold]country, seed {seed}[/]")
         keep("country", learn_country(seed, console))
-
-
-def _keep_curve(run: Fixed) -> None:
-    name = next(name for name, row in LEARNERS.items() if row == run.row)
-    with (RUNS / f"{name}-{run.seed}" / "episodes.csv").open(newline="") as file:
-        tests = [round(float(row["distance_m"]), 1) for row in csv.DictReader(file) if row["kind"] == "test"]
-    write_whole(RESULTS / "curves" / f"{name}-{run.seed}.json", json.dumps(tests).encode())
 
 
 def table(runs: list[Fixed], country: list[Country]) -> str:
@@ -260,7 +255,7 @@ def table(runs: list[Fixed], country: list[Country]) -> str:
         "| mean abs. Δ steering |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for row in ("Random policy", "Zero policy", *LEARNERS.values()):
+    for row in (*BASELINES, *LEARNERS.values()):
         if own := [run for run in runs if run.row == row]:
             lines.append(_line(row, own))
     lines += ["| *paper: random policy* | 1 | | | | | 7.35 | |", "| *paper: zero policy* | 1 | | | | | 22.7 | |"]
