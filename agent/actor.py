@@ -64,9 +64,9 @@ class Driver:
 
     A test starts at the start of the route; a training episode where the car left the lane in the last one and was put
     back, so that all of the route is learned from the first episodes on, as on a real road; where every episode has a
-    road of its own, at its start. Every transition is shipped
-    twice, as lived and mirrored: what is right in a left bend is right in a right bend the other way round. Cars train
-    with the newest weights there are, a test is driven to its end with those it began with.
+    road of its own, at its start. Every transition is shipped twice, as lived and mirrored: what is right in a left
+    bend is right in a right bend the other way round. Cars train with the newest weights there are, a test is driven to
+    its end with those it began with.
     """
 
     def __init__(

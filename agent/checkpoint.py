@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from agent.networks import Activation, Actor, Norm
 from agent.pixels import encoder_for, seen_by
 from perception.files import write_whole
+from perception.sight import PIXELS
 
 FORMAT = 2  # 1 said nothing of algorithm, norm and activation
 
@@ -53,14 +54,18 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_steering_rate_radps: float
 
     @property
-    def image(self) -> tuple[int, int, int]:
-        """(height, width, colours) of what the camera gives."""
-        return self.image_height, self.image_width, 3
+    def image(self) -> tuple[int, int, int] | None:
+        """(height, width, colours) of the camera's image at the head of an observation; None if a latent is there."""
+        return (self.image_height, self.image_width, 3) if self.pixels else None
+
+    def sight(self, run: Path) -> Path:
+        """What `perception.sight.load_sight` needs for a policy in the folder of a run."""
+        return PIXELS if self.pixels else run / "vae.safetensors"
 
 
 def make_actor(facts: PolicyFacts) -> nn.Module:
     """An actor as the facts describe it, to drive with: its weights are yet to come."""
-    encoder, size = encoder_for(facts.obs_size, facts.image if facts.pixels else None)
+    encoder, size = encoder_for(facts.obs_size, facts.image)
     actor = Actor(size, facts.action_size, facts.hidden, facts.norm, facts.activation)
     return seen_by(encoder, actor).eval().requires_grad_(False)
 

@@ -1,9 +1,10 @@
 """`lapwing evaluate`: the paper's Table I for a run: random, zero and learned policy on the route."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -15,9 +16,10 @@ from rich.table import Table
 
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.latent import LatentState
+from agent.noise import greedy
 from agent.settings import Whole, checked
 from perception.files import write_whole
-from perception.sight import PIXELS, Sight, load_sight
+from perception.sight import Sight, load_sight
 
 Policy = Callable[[np.ndarray], np.ndarray]
 
@@ -75,22 +77,15 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     checked(config)
     torch.set_num_threads(1)
     actor, facts = load_actor(config.run / "actor.safetensors")
-    encoder = load_sight(PIXELS if facts.pixels else config.run / "vae.safetensors")
+    encoder = load_sight(facts.sight(config.run))
     route = road_of(facts, encoder, facts.road_seed)
-    rng = np.random.default_rng(config.seed)
-    size = facts.action_size
-
-    def learned(obs: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return actor(torch.from_numpy(obs)[None])[0].numpy()
-
+    learned = partial(greedy, actor)
     training = read_training(config.run / "episodes.csv", facts.period_s)
     rows = [
-        drive_route(route, "Random policy", lambda obs: rng.uniform(-1, 1, size).astype(np.float32)),
-        drive_route(route, "Zero policy", lambda obs: np.zeros(size, np.float32)),
+        *(drive_route(route, name, policy) for name, policy in baselines(facts.action_size, config.seed).items()),
         drive_route(route, f"{facts.algo.upper()}, {'pixels' if facts.pixels else 'VAE'}", learned, training),
     ]
-    held_out = route.get_wrapper_attr("held_out")[: config.held_out]
+    held_out = route.get_wrapper_attr("held_out")[: config.held_out] if config.held_out else ()
     route.close()
     if held_out:
         rows.append(drive_roads(facts, encoder, held_out, f"the same, {len(held_out)} new roads", learned))
@@ -99,13 +94,26 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     return rows
 
 
-def road_of(facts: PolicyFacts, encoder: Sight, seed: int) -> LatentState:
+def baselines(size: int, seed: int) -> dict[str, Policy]:
+    """Policies that have learned nothing, for actions of that size."""
+    rng = np.random.default_rng(seed)
+    return {
+        "Random policy": lambda obs: rng.uniform(-1, 1, size).astype(np.float32),
+        "Zero policy": lambda obs: np.zeros(size, np.float32),
+    }
+
+
+def make_road(facts: PolicyFacts, seed: int) -> gymnasium.Env:
     """One road of the kind that a policy was trained for."""
-    env = gymnasium.make(facts.env, scenario=facts.scenario, road_seed=seed, length_m=facts.length_m)
-    return LatentState(env, encoder)
+    return gymnasium.make(facts.env, scenario=facts.scenario, road_seed=seed, length_m=facts.length_m)
 
 
-def drive_roads(facts: PolicyFacts, encoder: Sight, seeds: range, name: str, policy: Policy) -> Row:
+def road_of(facts: PolicyFacts, encoder: Sight, seed: int) -> LatentState:
+    """The same as the policy sees it."""
+    return LatentState(make_road(facts, seed), encoder)
+
+
+def drive_roads(facts: PolicyFacts, encoder: Sight, seeds: Sequence[int], name: str, policy: Policy) -> Row:
     """Drive each of these roads once, as `drive_route` does; one line for all of them."""
     rows = []
     for seed in seeds:

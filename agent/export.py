@@ -20,7 +20,7 @@ from perception.encoders.convolutions import Autoencoder
 from perception.files import write_whole
 from perception.graph import to_onnx as graph_of
 from perception.measures import squared_errors
-from perception.sight import PIXELS, Sight, load_sight
+from perception.sight import Sight, load_sight
 
 PARITY = 1e-4  # largest difference from torch, in action units; of the novelty, as a part of it
 EXACT = 1e-9  # least error of a reconstruction; none is more exact
@@ -69,7 +69,7 @@ class CameraPolicy(nn.Module):
 def export(config: ExportConfig, console: Console) -> float:
     """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
     actor, facts = load_actor(config.run / "actor.safetensors")
-    weights = PIXELS if facts.pixels else config.run / "vae.safetensors"
+    weights = facts.sight(config.run)
     encoder, familiar = load_sight(weights), None if facts.pixels else load_familiar(weights)
     policy = CameraPolicy(encoder, actor, familiar).eval()
     model = to_onnx(policy, policy_spec(facts))

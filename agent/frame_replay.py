@@ -1,5 +1,6 @@
 """Experience replay of camera frames, each stored once and encoded when it is sampled."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,11 @@ from agent.replay import Batch, Replay, Sample
 def as_numbers(frames: UInt8[Tensor, "n ..."]) -> Float[Tensor, "n pixels"]:
     """Frames as they are, for networks that see for themselves."""
     return frames.flatten(1).float()
+
+
+def inner_size(obs_size: int, image: tuple[int, int, int] | None) -> int:
+    """Numbers of an observation as `FrameReplay.inner` holds it: of its image, if there is one, only the place."""
+    return obs_size if image is None else obs_size - math.prod(image) + 1
 
 
 class FrameReplay:

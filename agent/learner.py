@@ -1,6 +1,5 @@
 """The learner: owns the replay, updates whenever updates are due, and publishes the actor's weights."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from agent.algorithms import ALGORITHMS
 from agent.channel import LearnerEnd
 from agent.checkpoint import PolicyFacts, flat_weights
 from agent.delivery import Inbox
-from agent.frame_replay import FrameReplay
+from agent.frame_replay import FrameReplay, inner_size
 from agent.latent import RateLimit
 from agent.loopback import Loopback
 from agent.ratio import Ratio
@@ -70,17 +69,13 @@ class Algorithm(Protocol):
 def make_algorithm(algo: str, settings: Settings, facts: PolicyFacts) -> Algorithm:
     """A fresh one for a vehicle whose steering moves only so fast; its weights are drawn from torch's own generator."""
     limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
-    return resolve_name(ALGORITHMS[algo])(
-        settings, facts.obs_size, facts.action_size, limit, image=facts.image if facts.pixels else None
-    )
+    return resolve_name(ALGORITHMS[algo])(settings, facts.obs_size, facts.action_size, limit, image=facts.image)
 
 
 def make_replay(capacity: int, facts: PolicyFacts, generator: torch.Generator) -> Replay | FrameReplay:
     """An empty one for observations of a policy; where it sees pixels, it holds each frame once."""
-    if not facts.pixels:
-        return Replay(capacity, facts.obs_size, facts.action_size, generator)
-    inner = Replay(capacity, facts.obs_size - math.prod(facts.image) + 1, facts.action_size, generator)
-    return FrameReplay(inner, facts.image, recent=INTERLEAVED)
+    inner = Replay(capacity, inner_size(facts.obs_size, facts.image), facts.action_size, generator)
+    return inner if facts.image is None else FrameReplay(inner, facts.image, recent=INTERLEAVED)
 
 
 class Learner:

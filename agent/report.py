@@ -6,7 +6,6 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-import gymnasium
 import msgspec
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
-from agent.evaluate import HEADINGS, PAPER, Row, cell, figures
+from agent.evaluate import HEADINGS, PAPER, Row, cell, figures, make_road
 from agent.plot import png
 from deploy.drive_log import Entry, read_log, summarize
 from perception.files import write_whole
@@ -79,7 +78,7 @@ def plot_learning(episodes: list[dict[str, str]], length_m: float) -> Figure:
 
 def plot_route(entries: list[Entry], facts: PolicyFacts) -> Figure:
     """The lane from above, and where the car drove."""
-    env = gymnasium.make(facts.env, scenario=facts.scenario, road_seed=facts.road_seed, length_m=facts.length_m)
+    env = make_road(facts, facts.road_seed)
     road = env.get_wrapper_attr("road")
     env.close()
     figure, axes = _figure("x [m]", "y [m]")

@@ -1,6 +1,5 @@
 """One environment, one actor and one learner, by turns: what `train_sync` drives step by step."""
 
-import math
 import time
 from collections.abc import Callable
 from pkgutil import resolve_name
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from agent.algorithms import ALGORITHMS
 from agent.compiled import Compiled
-from agent.frame_replay import FrameReplay
+from agent.frame_replay import FrameReplay, inner_size
 from agent.metrics import Episode, Evaluation
 from agent.n_step import NStep
 from agent.noise import RandomStart, Turns, ladder, load_noise
@@ -162,8 +161,7 @@ def make_replay(
 ) -> Replay | FrameReplay:
     """An empty replay of the kind that the config asks for; of frames, if observations begin with an image."""
     generator = torch.Generator().manual_seed(seed_for(config.seed, SAMPLES))
-    inner_size = obs_size if image is None else obs_size - math.prod(image) + 1
-    sizes = config.replay_capacity, inner_size, action_size
+    sizes = config.replay_capacity, inner_size(obs_size, image), action_size
     inner = PrioritizedReplay(*sizes, generator, config.priority) if config.prioritised else Replay(*sizes, generator)
     return inner if image is None else FrameReplay(inner, image, recent=2 * (config.n_step or 1))
 

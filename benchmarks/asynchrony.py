@@ -47,12 +47,10 @@ from agent.replay import Replay
 from agent.supervisor import Job, Link, Supervisor
 from agent.train import gather_facts
 from agent.train_config import TrainConfig, resolved
-from benchmarks.runs import write_page
+from benchmarks.runs import prepare, write_page
 from deploy.wire import Experience, Weights
-from perception.episodes import RecordConfig, record
 from perception.files import write_whole
 from perception.graph import encoder_graph
-from perception.pretrain import PretrainConfig, pretrain
 
 RESULTS, RUNS, PAGE = Path("benchmarks/results/asynchrony"), Path("runs/asynchrony"), Path("docs/scaling.md")
 OBS, ACTION = 32 + 6, 2
@@ -299,13 +297,6 @@ def count(link: Link, life: int, config: TrainConfig, facts: PolicyFacts, addres
 # -- all of it
 
 
-def prepare() -> None:
-    """Random episodes and a VAE pretrained on them, as `lapwing demo` makes them."""
-    if not (RUNS / "vae/vae.onnx").exists():
-        record(RecordConfig(out=RUNS / "episodes"))
-        pretrain(PretrainConfig(dataset=RUNS / "episodes", out=RUNS / "vae"))
-
-
 def store(name: str, found: list[Any]) -> None:
     write_whole(RESULTS / f"{name}.json", msgspec.json.format(msgspec.json.encode(found)))
 
@@ -335,7 +326,7 @@ def scaling_table(found: list[Scaled]) -> str:
 def main(config: Config) -> None:
     console = Console()
     if config.full:
-        prepare()
+        prepare(RUNS)
         store("learning", learn_by_turns(config, console))
         store("scaling", found := scale(console))
         write_page(PAGE, "benchmarks.asynchrony", scaling_table(found))

@@ -1,6 +1,8 @@
 """Runs that are made once and kept, one after another, for benchmarks that go on where they were broken off."""
 
+import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,9 @@ from rich.console import Console
 
 from agent.snapshot import snapshots
 from agent.sync import SyncConfig, train_sync
+from perception.episodes import RecordConfig, record
 from perception.files import write_whole
+from perception.pretrain import PretrainConfig, pretrain
 
 
 def finish(config: SyncConfig, kept: Path, console: Console) -> None:
@@ -26,6 +30,20 @@ def finish(config: SyncConfig, kept: Path, console: Console) -> None:
     for file in ("config.json", "evaluations.csv"):
         shutil.copyfile(out / file, part / file)
     part.rename(kept)
+
+
+def prepare(runs: Path) -> tuple[Path, Path, float]:
+    """Random episodes and weights of a VAE pretrained on them, as `lapwing demo` makes them, and the minutes it took.
+
+    They stand in that folder and are made once.
+    """
+    episodes, vae, took = runs / "episodes", runs / "vae", runs / "prepared.json"
+    if not took.exists():
+        began = time.perf_counter()
+        record(RecordConfig(out=episodes))
+        pretrain(PretrainConfig(dataset=episodes, out=vae))
+        write_whole(took, json.dumps((time.perf_counter() - began) / 60).encode())
+    return episodes, vae / "vae.safetensors", float(json.loads(took.read_bytes()))
 
 
 class PageError(ValueError):

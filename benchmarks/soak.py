@@ -41,7 +41,8 @@ from agent.snapshot import CHECKPOINTS, Snapshot, load_newest, save_snapshot, sn
 from agent.supervisor import Job, Link, Supervisor
 from agent.train import gather_facts
 from agent.train_config import TrainConfig, resolved
-from benchmarks.asynchrony import RUNS, prepare
+from benchmarks.asynchrony import RUNS
+from benchmarks.runs import prepare
 from deploy.wire import Delivery, Experience
 from perception.files import write_whole
 from perception.graph import encoder_graph
@@ -323,7 +324,7 @@ def _updates(run: Path) -> int:
 
 def main(config: Config) -> None:
     console, lots = Console(), random.Random(config.seed)
-    prepare()
+    prepare(RUNS)
     asked = settings(config, config.seed, "disturbed")
     log = soak(asked, config, lots, console)
     snapshot = load_newest(asked.out / CHECKPOINTS, console.print)

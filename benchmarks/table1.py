@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -26,30 +27,29 @@ from typing import Any
 import gymnasium
 import msgspec
 import numpy as np
-import torch
 import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from agent.checkpoint import load_actor
-from agent.evaluate import Policy, Row, drive_roads, drive_route, read_training, road_of
+from agent.evaluate import PAPER, Row, baselines, drive_roads, drive_route, read_training, road_of
+from agent.latent import LatentState
+from agent.noise import greedy
 from agent.plot import COLOURS, png
 from agent.ratio import Ratio
 from agent.train import train
 from agent.train_config import TrainConfig
-from benchmarks.runs import write_page
-from perception.episodes import RecordConfig, record
+from benchmarks.runs import prepare, write_page
 from perception.files import write_whole
-from perception.pretrain import PretrainConfig, pretrain
 from perception.probe import ProbeConfig, probe
-from perception.sight import PIXELS, load_sight
+from perception.sight import PIXELS, Pixels, load_sight
 
 RESULTS, RUNS, DOCS = Path("benchmarks/results/table1"), Path("runs/table1"), Path("docs")
 LEARNERS = {"pixels": "DDPG, pixels", "ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
 PROBE = RESULTS / "probe.json"
 NAMES = {row: name for name, row in LEARNERS.items()}
-BASELINES = ("Random policy", "Zero policy")
+BASELINES = tuple(baselines(0, 0))
 MAX_EPISODES = 35  # training episodes before a seed counts as failed; what the paper's DDPG needed from pixels
 HELD_OUT = 100  # roads of 250 m on which country policies are judged
 PASSES = 5  # tests in a row, each on another road, until a country policy counts as learned
@@ -94,20 +94,9 @@ class Country:
     steering_change: float
 
 
-def prepare() -> tuple[Path, Path, float]:
-    """Random episodes and a VAE pretrained on them, both as `lapwing demo` makes them; and the minutes that took."""
-    episodes, vae, took = RUNS / "episodes", RUNS / "vae", RUNS / "prepared.json"
-    if not took.exists():
-        began = time.perf_counter()
-        record(RecordConfig(out=episodes))
-        pretrain(PretrainConfig(dataset=episodes, out=vae))
-        write_whole(took, json.dumps((time.perf_counter() - began) / 60).encode())
-    return episodes, vae / "vae.safetensors", float(json.loads(took.read_bytes()))
-
-
 def probed(console: Console) -> None:
     """Keep what the latent knows on held-out roads."""
-    _, encoder, _ = prepare()
+    _, encoder, _ = prepare(RUNS)
     found, *_ = probe(ProbeConfig(encoders=(encoder,), out=RUNS / "probe"), console)
     write_whole(PROBE, msgspec.json.format(msgspec.json.encode(found.r2)))
 
@@ -117,27 +106,15 @@ def probed(console: Console) -> None:
 
 def baseline(seed: int, row: str) -> Fixed:
     """Drive a seed's road without having learned anything."""
-    rng = np.random.default_rng(seed)
-    policies: dict[str, Policy] = {
-        "Random policy": lambda obs: rng.uniform(-1, 1, 2).astype(np.float32),
-        "Zero policy": lambda obs: np.zeros(2, np.float32),
-    }
-    with closing(_Sighted(gymnasium.make(TrainConfig().env, road_seed=seed, length_m=250.0))) as env:
-        driven = drive_route(env, row, policies[row])
+    env = gymnasium.make(TrainConfig().env, road_seed=seed, length_m=250.0)
+    with closing(LatentState(env, Pixels())) as road:
+        driven = drive_route(road, row, baselines(2, seed)[row])
     return _fixed(row, seed, False, driven, (0, 0.0, 0.0), 0.0)
-
-
-class _Sighted(gymnasium.Wrapper):
-    """The environment with what `drive_route` asks for: the executed action in info."""
-
-    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict]:
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        return obs, reward, terminated, truncated, info | {"executed": obs["state"][2:4]}
 
 
 def learn(seed: int, learner: str, console: Console) -> Fixed:
     """Learn a seed's road by turns, then drive it once by the best policy."""
-    episodes, encoder, _ = prepare()
+    episodes, encoder, _ = prepare(RUNS)
     algo, encoder = ("ddpg", PIXELS) if learner == "pixels" else (learner, encoder)
     out = RUNS / f"{learner}-{seed}"
     asked: dict[str, Any] = {"algo": algo, "seed": seed, "road_seed": seed, "max_episodes": MAX_EPISODES}
@@ -147,7 +124,7 @@ def learn(seed: int, learner: str, console: Console) -> Fixed:
     wall_s = time.perf_counter() - began
     actor, facts = load_actor(out / "actor.safetensors")
     with closing(road_of(facts, load_sight(encoder), seed)) as road:
-        driven = drive_route(road, LEARNERS[learner], policy_of(actor))
+        driven = drive_route(road, LEARNERS[learner], partial(greedy, actor))
     _keep_curve(out)
     trained = read_training(out / "episodes.csv", facts.period_s)
     learning = trained.episodes or 0, trained.distance_m or 0.0, trained.driving_min or 0.0
@@ -159,16 +136,6 @@ def _keep_curve(run: Path) -> None:
     with (run / "episodes.csv").open(newline="") as file:
         tests = [round(float(row["distance_m"]), 1) for row in csv.DictReader(file) if row["kind"] == "test"]
     write_whole(RESULTS / "curves" / f"{run.name}.json", json.dumps(tests).encode())
-
-
-def policy_of(actor: torch.nn.Module) -> Policy:
-    """An actor as a function of one observation."""
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return actor(torch.from_numpy(obs)[None])[0].numpy()
-
-    return act
 
 
 def _fixed(
@@ -184,7 +151,7 @@ def _fixed(
 
 def learn_country(seed: int, console: Console) -> Country:
     """Learn on a new road every episode until many tests in a row are driven whole, then drive held-out roads."""
-    episodes, encoder, prepared_min = prepare()
+    episodes, encoder, prepared_min = prepare(RUNS)
     config = TrainConfig(
         out=RUNS / f"country-{seed}",
         encoder=encoder,
@@ -206,7 +173,7 @@ def learn_country(seed: int, console: Console) -> Country:
     vae = load_sight(encoder)
     with closing(road_of(facts, vae, seed)) as road:
         seeds = road.get_wrapper_attr("held_out")[:HELD_OUT]
-    driven = drive_roads(facts, vae, seeds, "country", policy_of(actor))
+    driven = drive_roads(facts, vae, seeds, "country", partial(greedy, actor))
     drove = driven.disengagements, round(driven.distance_m, 1), round(driven.steering_change or 0.0, 4)
     return Country(seed, progress.solved, progress.trained, round(wall_min, 2), *drove)
 
@@ -258,9 +225,9 @@ def table(runs: list[Fixed], country: list[Country]) -> str:
     for row in (*BASELINES, *LEARNERS.values()):
         if own := [run for run in runs if run.row == row]:
             lines.append(_line(row, own))
-    lines += ["| *paper: random policy* | 1 | | | | | 7.35 | |", "| *paper: zero policy* | 1 | | | | | 22.7 | |"]
-    lines += ["| *paper: DDPG, pixels* | 1 | 1 | 35 | 298.8 | 37 | 143.2 | |"]
-    lines += ["| *paper: DDPG, VAE* | 1 | 1 | 11 | 195.5 | 15 | – | |"]
+    for name, *learning, per_disengagement, _, _ in PAPER:
+        told = ["1" if learning[0] else "", *("" if figure is None else f"{figure:g}" for figure in learning)]
+        lines.append(f"| *paper: {name}* | 1 | {' | '.join(told)} | {per_disengagement or '–'} | |")
     if country:
         lines += ["", f"| country: {HELD_OUT} held-out roads of 250 m | learned | episodes | minutes, all of it | "]
         lines[-1] += "disengagements in 25 km | mean abs. Δ steering |"

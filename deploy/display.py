@@ -8,9 +8,7 @@ from rich.text import Text
 
 from deploy.drive_log import DriveSummary, Entry
 
-UNSEEN = (
-    1.5  # novelty of a frame from which on it counts as unseen: one familiar frame in a thousand, docs/perception.md
-)
+UNSEEN = 1.5  # novelty from which on a frame counts as unseen: of familiar ones one in a thousand, docs/perception.md
 UNSEEN_TICKS = 5  # in a row until it is said, and familiar ones until it is taken back
 REFRESH_TICKS = 2  # drawing the line takes about a millisecond
 

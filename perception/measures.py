@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from perception.encoders.convolutions import Autoencoder
+from perception.shards import LABELS
 
 RIDGE = 1e-3  # shrinkage per sample, of standardised latents
 ACTIVE_VARIANCE = 0.01  # Burda 2016, section 5.2: Var of mu over the data above this
@@ -27,6 +28,15 @@ def ridge_r2(latents: np.ndarray, labels: np.ndarray, held_latents: np.ndarray, 
     error = held_labels - offset - (held_latents - mean) / scale @ weights
     variation = np.square(held_labels - held_labels.mean(axis=0)).sum(axis=0)
     return 1 - np.square(error).sum(axis=0) / np.where(variation > 0, variation, np.nan)
+
+
+def known(
+    z: Float[Tensor, "n z"], labels: np.ndarray, held_z: Float[Tensor, "m z"], held: np.ndarray
+) -> dict[str, float]:
+    """R² of each label that is known of all frames, see `ridge_r2`; of a real car none is."""
+    told = ~np.isnan(np.concatenate([labels, held])).any(axis=0)
+    r2 = ridge_r2(z.numpy(), labels[:, told], held_z.numpy(), held[:, told])
+    return dict(zip(np.array(LABELS)[told].tolist(), r2.tolist(), strict=True))
 
 
 def psnr_db(mse: float) -> float:

@@ -22,10 +22,9 @@ from perception.encoders.vae import VAEConfig
 from perception.files import write_whole
 from perception.frames import Frames, read_frames
 from perception.graph import encoder_graph
-from perception.measures import active_units, errors, means, psnr_db, ridge_r2
+from perception.measures import active_units, errors, known, means, psnr_db
 from perception.pictures import reconstructions
 from perception.progress import progress_bar
-from perception.shards import LABELS
 from perception.warp import Ruler, WarpConfig, warped
 
 CHECKED = 1000  # held-out images of which the penalty is told
@@ -75,8 +74,8 @@ class Report:
                 f"the latent has collapsed: none of {self.config.encoder.latent} units varies with the image; "
                 "a lower --vae.beta or a higher --vae.kl-floor-nats leaves it room"
             )
-        known = ", ".join(f"{label} {r2:.2f}" for label, r2 in self.lane_r2.items()) or "no labels"
-        return f"{self.active_units} of {self.config.encoder.latent} units active; R² on held-out frames: {known}"
+        r2 = ", ".join(f"{label} {share:.2f}" for label, share in self.lane_r2.items()) or "no labels"
+        return f"{self.active_units} of {self.config.encoder.latent} units active; R² on held-out frames: {r2}"
 
 
 class PretrainError(ValueError):
@@ -176,10 +175,6 @@ def annealing(progress: float) -> float:
 def measure(encoder: Autoencoder, learned: Frames, held: Frames) -> dict:
     """Return the figures of a Report on the held-out frames."""
     mu, error = means(encoder, held.images), errors(encoder, held.images)
-    known = ~np.isnan(np.concatenate([learned.labels, held.labels])).any(axis=0)  # of a real car none is
-    r2 = ridge_r2(
-        means(encoder, learned.images).numpy(), learned.labels[:, known], mu.numpy(), held.labels[:, known]
-    ).tolist()
     with torch.inference_mode():
         penalty = encoder.loss(held.images[:CHECKED], torch.Generator().manual_seed(0), 1.0).penalty.item()
     active = active_units(mu)
@@ -189,7 +184,7 @@ def measure(encoder: Autoencoder, learned: Frames, held: Frames) -> dict:
         "collapsed": active == 0,
         "penalty": penalty,
         "familiar": Familiar(*np.quantile(error.numpy(), (0.5, 0.9, 0.99)).tolist()),
-        "lane_r2": dict(zip(np.array(LABELS)[known].tolist(), r2, strict=True)),
+        "lane_r2": known(means(encoder, learned.images), learned.labels, mu, held.labels),
     }
 
 

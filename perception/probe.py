@@ -13,11 +13,10 @@ from torch import Tensor
 
 from perception.encoders import EncoderError, load_encoder
 from perception.encoders.convolutions import Autoencoder
-from perception.encoders.denoising import DenoisingVAE
-from perception.encoders.vae import VAE, kl_nats
+from perception.encoders.vae import kl_nats
 from perception.files import write_whole
 from perception.frames import Frames, drive_frames, read_frames
-from perception.measures import active_units, errors, means, psnr_db, ridge_r2, ssim
+from perception.measures import active_units, errors, known, means, psnr_db, ssim
 from perception.pictures import traversals
 from perception.pretrain import new_encoder
 from perception.shards import LABELS
@@ -118,15 +117,6 @@ def _judged(name: str, encoder: Autoencoder, fit: Frames, judge: Frames) -> Find
     )
 
 
-def known(
-    z: Float[Tensor, "n z"], labels: np.ndarray, held_z: Float[Tensor, "m z"], held: np.ndarray
-) -> dict[str, float]:
-    """R² of each label that is known of all frames, see `ridge_r2`."""
-    told = ~np.isnan(np.concatenate([labels, held])).any(axis=0)
-    r2 = ridge_r2(z.numpy(), labels[:, told], held_z.numpy(), held[:, told])
-    return dict(zip(np.array(LABELS)[told].tolist(), r2.tolist(), strict=True))
-
-
 @torch.inference_mode()
 def likeness(encoder: Autoencoder, frames: Frames) -> float:
     """Mean SSIM of the reconstructions' grey, of up to 200 frames, evenly spaced."""
@@ -138,7 +128,7 @@ def likeness(encoder: Autoencoder, frames: Frames) -> float:
 @torch.inference_mode()
 def _kl(encoder: Autoencoder, frames: Frames) -> tuple[float, ...] | None:
     """KL of each latent, the mean over the frames; None for an encoder without a posterior."""
-    if not isinstance(encoder, VAE | DenoisingVAE):
+    if encoder.numbers != 2:
         return None
     parts = [kl_nats(*encoder.encode(chunk)) for chunk in frames.images.split(256)]
     return tuple(torch.cat(parts).mean(dim=0).tolist())

@@ -57,7 +57,7 @@ def test_growth_is_from_the_second_quarter_to_the_last():
 def test_a_minute_of_kills_loses_and_doubles_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmarks.soak, "RUNS", tmp_path)
     monkeypatch.setattr(benchmarks.asynchrony, "RUNS", tmp_path)
-    benchmarks.soak.prepare()
+    benchmarks.soak.prepare(benchmarks.soak.RUNS)
     config = Config(minutes=1.0, every_s=6.0, out=tmp_path / "soak")
     asked = settings(config, 0, "disturbed")
     log = soak(asked, config, random.Random(2), Console(quiet=True))

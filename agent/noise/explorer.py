@@ -1,5 +1,6 @@
 """What every kind of exploration has in common."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,20 +41,20 @@ def greedy(actor: nn.Module, obs: Float[np.ndarray, " obs"]) -> Float[np.ndarray
         return actor(torch.from_numpy(obs)[None])[0].numpy()
 
 
-class Additive:
+class Additive(ABC):
     """Noise on top of μ(s). A kind of it says how it begins an episode (`reset`) and what comes next (`__call__`)."""
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
         self.size, self.rng = size, rng
         self.reset(0)
 
+    @abstractmethod
     def reset(self, episode: int) -> None:
         """Forget the last episode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __call__(self) -> np.ndarray:
         """Return the next noise vector, (size,) float64 in action units."""
-        raise NotImplementedError
 
     def begin(self, actor: nn.Module, episode: int) -> None:
         """Start an episode."""

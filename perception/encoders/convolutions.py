@@ -1,6 +1,7 @@
 """What all encoders share: the part of an image that they look at, the convolutions down to numbers and back up."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class Loss(NamedTuple):
     mean: Float[Tensor, "b z"]  # of the latents, which a policy would see
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, ABC):
     """Images to a latent and back; an encoder's own file adds the loss.
 
     Images are uint8 (b, h, w, 3) as the camera gives them; inside they are float32 in [0, 1], channels first, without
@@ -60,7 +61,7 @@ class Autoencoder(nn.Module):
     def __init__(self, config: EyeConfig, numbers: int) -> None:
         super().__init__()
         _check(config)
-        self.config = config
+        self.config, self.numbers = config, numbers
         self.eye = Eye(config, numbers * config.latent)
         self.painter = Painter(config)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch does not declare it)
@@ -68,6 +69,10 @@ class Autoencoder(nn.Module):
     def seen(self, images: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 rows w"]:
         """The part of the images that is looked at, which `decode` gives back."""
         return as_pixels(images[:, self.config.crop_px :])
+
+    def encode(self, images: UInt8[Tensor, "b h w 3"]) -> tuple[Float[Tensor, "b z"], ...]:
+        """Return all that the eye has of the images: the latent's mean, and a VAE's its log-variance, too."""
+        return self.eye(self.seen(images)).chunk(self.numbers, dim=1)
 
     def encode_mean(self, images: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b z"]:
         """Return what a policy sees of the images; draws nothing."""
@@ -81,9 +86,9 @@ class Autoencoder(nn.Module):
         """Return what the latent's mean holds of `seen(images)`."""
         return self.decode(self.encode_mean(images))
 
+    @abstractmethod
     def loss(self, images: UInt8[Tensor, "b h w 3"], generator: torch.Generator | None, progress: float) -> Loss:
         """Return what training lowers; progress: the part of training that is done, 0 to 1."""
-        raise NotImplementedError
 
 
 class Eye(nn.Module):

@@ -23,11 +23,6 @@ class VAE(Autoencoder):
         super().__init__(config, numbers=2)
         self.weights = config
 
-    def encode(self, images: UInt8[Tensor, "b h w 3"]) -> tuple[Float[Tensor, "b z"], Float[Tensor, "b z"]]:
-        """Return mean and log-variance of the latent; the mean is what a policy sees."""
-        mu, logvar = self.eye(self.seen(images)).chunk(2, dim=1)
-        return mu, logvar
-
     def loss(
         self, images: UInt8[Tensor, "b h w 3"], generator: torch.Generator | None = None, progress: float = 1.0
     ) -> Loss:

@@ -11,20 +11,14 @@ import zmq
 
 from deploy.client import PolicyClient
 from tests.deploy.policies import echo_policy
+from tests.refusal import import_without
 
 ROOT = Path(__file__).parents[2]
-BLOCKED = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class Blocker(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in {"torch", "gymnasium", "pybullet", "sim", "agent", "perception"}:
-            raise ImportError(f"{name} is not on the car")
-
-sys.meta_path.insert(0, Blocker())
-import deploy.server, deploy.loop, deploy.client, deploy.safety_drivers.keyboard, deploy.safety_drivers.scripted
-"""
+BLOCKED = import_without(
+    {"torch", "gymnasium", "pybullet", "sim", "agent", "perception"},
+    *("deploy.server", "deploy.loop", "deploy.client"),
+    *("deploy.safety_drivers.keyboard", "deploy.safety_drivers.scripted"),
+)
 SERVE = (
     "import sys; from pathlib import Path; from deploy.server import *; "
     "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"

@@ -14,21 +14,14 @@ from perception.dataset import Dataset, EpisodeWriter
 from perception.files import FolderInUseError
 from perception.shards import DatasetError, Header
 from tests.perception.drives import HEADER, HEIGHT, WIDTH, episode, same, write
+from tests.refusal import import_without
 
 ROOT = Path(__file__).parents[2]
 EPISODES = [episode(frames, seed) for seed, frames in enumerate((3, 1, 5, 2, 4))]
-WITHOUT = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class Blocker(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in {"torch", "gymnasium", "pybullet", "sim", "agent", "deploy"}:
-            raise ImportError(f"{name} is not on the car")
-
-sys.meta_path.insert(0, Blocker())
-import perception.dataset, perception.recorder, perception.donkeycar
-"""
+WITHOUT = import_without(
+    {"torch", "gymnasium", "pybullet", "sim", "agent", "deploy"},
+    *("perception.dataset", "perception.recorder", "perception.donkeycar"),
+)
 
 
 @pytest.fixture
