@@ -146,7 +146,7 @@ def serve(arguments: list[str]) -> None:
 
 def drive(arguments: list[str]) -> int:
     """Drive a vehicle in real time with a served policy."""
-    from deploy.loop import DriveConfig, drive
+    from deploy.drive import DriveConfig, drive
 
     config = _parse(DriveConfig, "drive", arguments)
     if config.record is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.pupil import Pupil
 from agent.teaching import Effect, Event, Teaching, after
 from deploy.clock import RateKeeper, Stalls, no_collections
-from deploy.safety import STANDSTILL, Command, Guard, Limits
+from deploy.safety import STANDSTILL, Command, Inputs, Limits, Memory, step
 from deploy.safety_drivers import SafetyDriver
 from deploy.vehicles import Frame, Vehicle
 from deploy.wire import EpisodeReport
@@ -41,7 +41,7 @@ class Session:
         self.car, self.driver, self.pupil, self.limits, self.clock = car, driver, pupil, limits, clock
         self.teaching, self.taught = Teaching(), Taught()
         self._stalls, self._tell = stalls, tell
-        self._guard = Guard(limits, clock.now())
+        self._memory = Memory.standing(clock.now(), armed=True)
 
     def run(self, watch: Callable[[], None]) -> None:
         """Drive in real time until all is said and the learner has it; `watch` after every control cycle."""
@@ -69,8 +69,9 @@ class Session:
             self._hear(event, frame)
         if self.teaching.phase == "driving":
             action = self.pupil.act(frame)
-            command = self._guard(action.tolist(), frame.captured_at_s, self.clock.now())
-            self.pupil.executed(self.car.send(command))
+            inputs = Inputs(self.clock.now(), frame.captured_at_s, frame.speed_mps, tuple(action.tolist()))
+            self._memory = step(self._memory, inputs, self.limits)
+            self.pupil.executed(self.car.send(self._memory.command))
         else:
             self.car.send(Command(self._held(frame), STANDSTILL, expires_at_s=self.clock.now()))
 
@@ -93,7 +94,7 @@ class Session:
     def _do(self, effect: Effect, frame: Frame) -> None:
         match effect:
             case "begin":
-                self._guard = Guard(self.limits, self.clock.now(), self._held(frame))
+                self._memory = Memory.standing(self.clock.now(), self._held(frame), armed=True)
                 self.pupil.begin(self.teaching.task, frame)
             case "undo":
                 self.pupil.undo()

@@ -28,11 +28,11 @@ from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.teach_config import TeachConfig, fitted
 from deploy.clock import RateKeeper, Stalls, Time
-from deploy.loop import open_vehicle
 from deploy.observation import StateVector
 from deploy.safety import Limits
 from deploy.safety_drivers import SAFETY_DRIVERS
 from deploy.signals import interruptible
+from deploy.vehicles import open_vehicle
 from perception.encoders import load_encoder
 from perception.encoders.convolutions import Autoencoder
 from perception.files import alone_in, write_whole
@@ -69,7 +69,7 @@ def teach(config: TeachConfig, console: Console) -> Taught:
         usable(config.episodes, encoder.config)  # so that the learner need not find out
         with _claimed(config, console), _taught_by_learner(config, facts, console) as (line, learner):
             pupil = _pupil(config, facts, encoder, line)
-            limits = Limits(facts.max_steering_rad, facts.max_steering_rate_radps, config.watchdog_s)
+            limits = Limits(facts.max_steering_rad, facts.max_steering_rate_radps, config.watchdog_s, recovery_cycles=1)
             time = Time(config.speed)
             clock = RateKeeper(config.period_s, time.now, time.sleep)
             stalls = Stalls(STALL_PERIODS * config.period_s / min(config.speed, 1.0), config.speed)

@@ -10,10 +10,18 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from deploy.faults import Fault, Kind
 from deploy.sockets import connect
 from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, WireError, pack, unpack
 
 ASK_AGAIN_S = 0.25  # a hello may have reached a server that was just killed
+SILENT = Fault("silent", "silent")
+REFUSALS: dict[str, Kind] = {
+    "superseded": "refused",
+    "malformed": "malformed",
+    "mismatch": "foreign",
+    "invalid": "invalid",
+}
 
 
 class ServerError(Exception):
@@ -31,7 +39,7 @@ class PolicyClient:
 
     def __init__(self, context: zmq.Context, address: str):
         self.dropped: Counter[str] = Counter()
-        self.fault = ""
+        self.fault = SILENT
         self._address = address
         self._policy_id = ""
         self._socket = connect(context, zmq.DEALER, address)
@@ -64,7 +72,7 @@ class PolicyClient:
         image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: a number of this frame's own.
         """
         request = Act(seq, captured_at_s)
-        self.fault = "silent"
+        self.fault = SILENT
         if not self._send(pack(request, state, image), deadline_s):
             return None
         while self._ready(zmq.POLLIN, deadline_s):
@@ -72,7 +80,7 @@ class PolicyClient:
             if isinstance(reply, Action) and self._is_valid(reply, request):
                 return reply
             if isinstance(reply, Refusal) and reply.seq == seq:
-                return self._drop(reply.code, f"refusing: {reply.reason}")
+                return self._drop(REFUSALS[reply.code], f"refusing: {reply.reason}")
         return None
 
     def close(self) -> None:
@@ -110,9 +118,9 @@ class PolicyClient:
             if isinstance(reply, PolicyInfo):
                 return reply
             if isinstance(reply, Refusal):
-                self._drop(reply.code, f"refusing our hello ({reply.reason})")
+                self._drop(REFUSALS[reply.code], f"refusing our hello ({reply.reason})")
             if not isinstance(reply, Action):
-                raise ServerError(f"policy server at {self._address} is {self.fault}")
+                raise ServerError(f"policy server at {self._address} is {self.fault.detail}")
         return None
 
     def _is_valid(self, reply: Action, request: Act) -> bool:
@@ -126,6 +134,6 @@ class PolicyClient:
             return True
         return False
 
-    def _drop(self, why: str, fault: str) -> None:
-        self.dropped[why] += 1
-        self.fault = fault
+    def _drop(self, kind: Kind, detail: str) -> None:
+        self.dropped[kind] += 1
+        self.fault = Fault(kind, detail)

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from deploy.drive_log import DriveSummary, Entry
+from deploy.drive_log import STOPPED, DriveSummary, Entry
+from deploy.faults import Fault
 
 UNSEEN = 1.5  # novelty from which on a frame counts as unseen: of familiar ones one in a thousand, docs/perception.md
 UNSEEN_TICKS = 5  # in a row until it is said, and familiar ones until it is taken back
@@ -23,14 +24,15 @@ class Display:
         self._watchdog_s = watchdog_s
         self._stopped_at_s: float | None = None
         self._under_way = False
+        self._fault: Fault | None = None  # the first since the car drove well
         self._unseen, self._run = False, 0  # what was said last; ticks in a row that say otherwise
 
     def say(self, sentence: str) -> None:
         self._console.print(sentence)
 
-    def show(self, entry: Entry, fault: str) -> None:
-        """Tell what this tick has changed; `fault` is what the server did instead of answering."""
-        self._announce(entry, fault)
+    def show(self, entry: Entry) -> None:
+        """Tell what this tick has changed."""
+        self._announce(entry)
         if entry.novelty is not None:
             self._announce_novelty(entry.t_s, entry.novelty)
         self._live.update(Text(_line(entry)), refresh=entry.tick % REFRESH_TICKS == 0)
@@ -53,15 +55,25 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def _announce(self, entry: Entry, fault: str) -> None:
-        if entry.guard == "stopped" and self._under_way and self._stopped_at_s is None:
+    def _announce(self, entry: Entry) -> None:
+        if entry.fault and not self._fault:
+            self._fault = entry.fault
+        if entry.safety in STOPPED and self._under_way and self._stopped_at_s is None:
             self._stopped_at_s = entry.t_s
-            after_ms = self._watchdog_s * 1e3
-            self.say(f"policy server at {self._server} {fault} for {after_ms:.0f} ms: stopping")
-        if entry.guard == "driving":
+            self.say(f"{self._why(entry)}: stopping")
+        if entry.safety == "driving":
             if self._stopped_at_s is not None:
-                self.say(f"server is back after {entry.t_s - self._stopped_at_s:.1f} s: driving on")
-            self._stopped_at_s, self._under_way = None, True
+                self.say(f"driving on after {entry.t_s - self._stopped_at_s:.1f} s")
+            self._stopped_at_s, self._under_way, self._fault = None, True, None
+
+    def _why(self, entry: Entry) -> str:
+        """Who has done what, that the car must stop."""
+        fault = entry.fault or self._fault
+        if fault is None:
+            return "emergency stop" if entry.safety == "e_stop" else "asked to stop"
+        if fault.kind in ("camera", "hands", "log"):
+            return f"{fault.kind}: {fault.detail}"
+        return f"policy server at {self._server} {fault.detail} for {self._watchdog_s * 1e3:.0f} ms"
 
     def _announce_novelty(self, t_s: float, novelty: float) -> None:
         otherwise = (novelty > UNSEEN) != self._unseen
@@ -78,4 +90,4 @@ def _line(entry: Entry) -> str:
     metres = f"{entry.truth.distance_m:6.1f} m  " if entry.truth else ""
     round_trip = "no answer" if entry.round_trip_ms is None else f"{entry.round_trip_ms:5.1f} ms"
     speed_kmh = entry.speed_mps * 3.6
-    return f"{entry.guard:8}{entry.t_s:6.1f} s  {metres}{speed_kmh:4.1f} km/h  round trip {round_trip}"
+    return f"{entry.safety:10}{entry.t_s:6.1f} s  {metres}{speed_kmh:4.1f} km/h  round trip {round_trip}"

@@ -10,9 +10,12 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from deploy.safety import State
+from deploy.controls import Mode
+from deploy.faults import Fault
+from deploy.safety import Command, Inputs, State
 from deploy.vehicles import Truth
 
+STOPPED = ("safe_stop", "e_stop")
 LATE_MS = 10.0  # a tick that starts later counts as late; a tenth of the control period
 
 
@@ -23,21 +26,35 @@ class LogError(Exception):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One control period; a line of drive.jsonl."""
+    """One control period: all that came in, and all that went out."""
 
     tick: int  # ticks that were missed have no line
     t_s: float  # when the camera image was taken, since the start
     state: list[float]  # the state vector the policy saw
-    speed_mps: float
     steering_rad: float
+    mode: Mode = "local"
     action: tuple[float, float] | None  # the policy's answer, None if none arrived in time
+    hands: tuple[float, float] | None = None  # what the person at the wheel wants
+    inputs: Inputs  # of the safety machine
+    safety: State  # what it is after them
+    command: Command  # and what it says to the vehicle
     sent: tuple[float, float]  # what the motors really received
     round_trip_ms: float | None  # from the question to the answer
     inference_ms: float | None  # the part of it that the network took
     novelty: float | None = None  # of the frame, above 1 for one in a hundred familiar ones; None if nobody can tell
+    value: float | None = None  # of the action, as the critic sees it; None if nobody can tell
     lateness_ms: float  # how late the tick started
-    guard: State
+    steal_ms: float = 0.0  # that the hypervisor took from this machine since the last tick, all cores together
     truth: Truth | None  # None on a real car
+
+    @property
+    def speed_mps(self) -> float:
+        return self.inputs.speed_mps
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why nobody could drive by this cycle's action, as far as it was known before the safety machine."""
+        return self.inputs.fault
 
 
 class DriveSummary(Struct, frozen=True, kw_only=True):
@@ -51,7 +68,7 @@ class DriveSummary(Struct, frozen=True, kw_only=True):
     skipped_ticks: int
     late_ticks: int  # started more than 10 ms late
     missed_deadlines: int  # ticks without a valid action in time
-    stops: int  # times the car was stopped for want of an action
+    stops: int  # times the car was stopped while it drove
     round_trip_p50_ms: float | None
     round_trip_p99_ms: float | None
     round_trip_max_ms: float | None
@@ -138,4 +155,4 @@ def _distance_m(entries: Sequence[Entry]) -> float:
 
 
 def _stops(entries: Sequence[Entry]) -> int:
-    return sum(now.guard == "stopped" != before.guard for before, now in pairwise(entries))
+    return sum(now.safety in STOPPED and before.safety not in STOPPED for before, now in pairwise(entries))

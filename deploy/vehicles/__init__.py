@@ -4,6 +4,7 @@ A new vehicle is one new file and one line in `VEHICLES`.
 """
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -85,3 +86,21 @@ class Movable(Vehicle, Protocol):
     def put_back(self, distance_m: float) -> None:
         """Stand the car in its lane, so far along the route; nobody commands it then."""
         ...
+
+
+class VehicleError(Exception):
+    """There is no such vehicle, or it cannot do what is asked for."""
+
+    exit_code = 2
+
+
+def open_vehicle(name: str, road_seed: int, length_m: float, speed: float = 1.0) -> Vehicle:
+    """The vehicle of that name; speed: times real time. Raises VehicleError where there is none, or no such speed."""
+    if name not in VEHICLES:
+        raise VehicleError(f"vehicle {name} is unknown; expected one of {', '.join(VEHICLES)}")
+    vehicle = resolve_name(VEHICLES[name])
+    if speed == 1:
+        return vehicle(road_seed, length_m)
+    if not hasattr(vehicle, "put_back"):  # it is a real one
+        raise VehicleError(f"vehicle {name} drives in real time; speed is {speed:g}, expected 1")
+    return vehicle(road_seed, length_m, speed)

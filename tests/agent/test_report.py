@@ -14,6 +14,7 @@ from agent.report import ReportConfig, plot_learning, plot_round_trips, report
 from deploy.drive_log import DriveLog, Entry
 from deploy.vehicles import Truth
 from tests.agent.runs import write_run
+from tests.deploy.entries import entry as plain
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -27,18 +28,12 @@ ROWS = [
 def entry(tick: int, truth: bool = True, answered: bool = True) -> Entry:
     """A car on a straight at 1 m/s, 10 Hz, that sees the policy answer within tick + 1 ms."""
     metres = tick / 10
-    return Entry(
-        tick=tick,
-        t_s=metres,
-        state=[0.0] * 6,
+    return plain(
+        tick,
         speed_mps=1.0,
-        steering_rad=0.0,
         action=(0.0, 0.0) if answered else None,
-        sent=(0.0, 0.0),
         round_trip_ms=tick + 1.0 if answered else None,
         inference_ms=0.5 if answered else None,
-        lateness_ms=0.1,
-        guard="driving",
         truth=Truth(metres, 0.0, 0.0, metres, 0.0, None, tick == 20) if truth else None,
     )
 

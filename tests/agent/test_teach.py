@@ -20,11 +20,10 @@ from agent.settings import SettingsError
 from agent.snapshot import CHECKPOINTS, SnapshotError, load_newest
 from agent.teach import TeachError, teach
 from agent.teach_config import TeachConfig
-from deploy.loop import VehicleError
 from deploy.policy import OnnxPolicy
 from deploy.safety_drivers import SAFETY_DRIVERS, Phase, Request, SafetyConfig, SafetyDriverError, Task
 from deploy.safety_drivers.scripted import ScriptedDriver
-from deploy.vehicles import VEHICLES, Frame
+from deploy.vehicles import VEHICLES, Frame, VehicleError
 from perception.dataset import Dataset
 from perception.encoders import EncoderError, save_encoder
 from perception.encoders.vae import VAE, VAEConfig

@@ -121,7 +121,7 @@ def test_a_refusal_of_this_frame_ends_the_wait_at_once(tmp_path):
 
     with connected(tmp_path, refuse) as client:
         assert ask(client, within_s=3600) is None
-        assert client.fault == "refusing: too small"
+        assert client.fault == Fault("foreign", "refusing: too small")
 
 
 def test_silence_ends_at_the_deadline(tmp_path):
@@ -129,7 +129,7 @@ def test_silence_ends_at_the_deadline(tmp_path):
         asked_at_s = time.monotonic()
         assert ask(client, within_s=0.03) is None
         assert time.monotonic() - asked_at_s >= 0.03
-        assert client.fault == "silent"
+        assert client.fault == Fault("silent", "silent")
 
 
 def test_a_reply_that_is_read_too_late_is_not_driven_by(tmp_path, monkeypatch):

@@ -1,32 +1,16 @@
 """What the driver's seat is told of frames that nobody has seen."""
 
-import msgspec
 import pytest
 
 from deploy.display import Display
-from deploy.drive_log import Entry
-
-ENTRY = Entry(
-    tick=0,
-    t_s=0.0,
-    state=[],
-    speed_mps=1.0,
-    steering_rad=0.0,
-    action=(0.0, 0.0),
-    sent=(0.0, 0.0),
-    round_trip_ms=1.0,
-    inference_ms=1.0,
-    lateness_ms=0.0,
-    guard="driving",
-    truth=None,
-)
+from tests.deploy.entries import entry
 
 
 def told(novelties: list[float | None], capsys: pytest.CaptureFixture) -> list[str]:
     """The sentences that a drive with these novelties is accompanied by."""
     display = Display("ipc://nowhere", 0.15)
     for tick, novelty in enumerate(novelties):
-        display.show(msgspec.structs.replace(ENTRY, tick=tick, t_s=tick / 10, novelty=novelty), "silent")
+        display.show(entry(tick, novelty=novelty))
     return [line for line in capsys.readouterr().out.splitlines() if "seen" in line or "familiar" in line]
 
 

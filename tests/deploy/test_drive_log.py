@@ -7,33 +7,20 @@ import pytest
 
 from deploy.drive_log import DriveLog, Entry, LogError, read_log, summarize, write_summary
 from deploy.vehicles import Truth
+from tests.deploy.entries import entry as plain
 
 TRUTH = Truth(0.0, 0.0, 0.0, 0.0, 0.0, None, False)
 
 
 def entry(tick: int, **changes: object) -> Entry:
-    """A tick of a car that drives 2 m/s at 10 Hz."""
+    """A tick of a car that drives 2 m/s at 10 Hz, and whose answers take longer and longer."""
     truth = dataclasses.replace(TRUTH, distance_m=5 + 0.2 * tick)
-    plain = Entry(
-        tick=tick,
-        t_s=0.1 * tick,
-        state=[0.0] * 6,
-        speed_mps=2.0,
-        steering_rad=0.0,
-        action=(0.0, 0.5),
-        sent=(0.0, 0.5),
-        round_trip_ms=float(tick),
-        inference_ms=0.2,
-        lateness_ms=0.1,
-        guard="driving",
-        truth=truth,
-    )
-    return msgspec.structs.replace(plain, **changes)
+    return plain(tick, **{"truth": truth, "round_trip_ms": float(tick)} | changes)
 
 
 def test_what_is_written_is_read_and_stands_under_its_name_only_when_closed(tmp_path):
     folder = tmp_path / "a" / "b"
-    entries = [entry(1), entry(2, action=None, round_trip_ms=None, guard="holding", truth=None)]
+    entries = [entry(1), entry(2, action=None, round_trip_ms=None, safety="degraded", truth=None)]
     with DriveLog(folder) as log:
         for line in entries:
             log.write(line)
@@ -71,13 +58,13 @@ def test_the_summary_counts_what_went_wrong():
     silent = {"action": None, "round_trip_ms": None}
     summary = summarize(
         [
-            entry(1, guard="stopped", **silent),  # before the first action: no stop, it stood
+            entry(1, safety="safe_stop", **silent),  # before the first action: no stop, it stood
             entry(2, lateness_ms=11.0),
-            entry(3, guard="holding", **silent),
-            entry(4, guard="stopped", **silent),
-            entry(5, guard="stopped", **silent),
+            entry(3, safety="degraded", **silent),
+            entry(4, safety="safe_stop", **silent),
+            entry(5, safety="safe_stop", **silent),
             entry(9),
-            entry(10, guard="stopped", **silent),
+            entry(10, safety="safe_stop", **silent),
             entry(11, truth=off_lane),
         ]
     )

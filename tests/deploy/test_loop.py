@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from deploy.client import ServerError
+from deploy.drive import DriveConfig, drive
 from deploy.drive_log import read_log
-from deploy.loop import DriveConfig, VehicleError, drive, open_vehicle
 from deploy.policy_spec import PolicyError
 from deploy.safety import Command
-from deploy.vehicles import VEHICLES, Frame
+from deploy.vehicles import VEHICLES, Frame, VehicleError, open_vehicle
 from deploy.vehicles.simulated import SimulatedCar
 from tests.deploy.policies import SPEC, constant_policy, echo_policy
 
@@ -32,7 +32,7 @@ SERVE = (
     "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"
 )
 DRIVE = (
-    "import sys; from pathlib import Path; from deploy.loop import *; "
+    "import sys; from pathlib import Path; from deploy.drive import *; "
     "sys.exit(not drive(DriveConfig(server=sys.argv[1], out=Path(sys.argv[2]))).succeeded)"
 )
 SOON_S = 30.0  # more than anything here takes, however slow the machine

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from deploy.safety import Command
-from deploy.vehicles import Frame
-from deploy.watched import Watched
 from perception.dataset import Dataset
 from perception.recorder import LONGEST, Recorder, recording_of
 from perception.shards import DatasetError
@@ -93,10 +91,10 @@ def drive(car: RealCar, folder: Path, commands: list[Command], pauses_s: list[fl
     """Drive like the control loop does; returns the frames that the car gave."""
     images = []
     with recording_of(folder, "real")(SPEC, PERIOD_S) as watcher:
-        watched = Watched(car, watcher)
         for command, pause_s in zip(commands, pauses_s, strict=True):
-            images.append(watched.read().image)
-            watched.send(command)
+            frame = car.read()
+            images.append(frame.image)
+            watcher(frame, car.send(command))
             car.sleep(pause_s)
     return images
 
@@ -131,15 +129,3 @@ def test_a_simulated_drive_knows_the_way_along_the_lane_and_where_it_left_it(tmp
     assert episode.rewards == pytest.approx([1.5, 1.5])
     assert episode.label("lateral_offset_m").tolist() == [0.25] * 3
     assert episode.terminated
-
-
-def test_who_is_watched_sees_and_drives_as_ever(tmp_path: Path) -> None:
-    told: list[tuple[Frame, np.ndarray]] = []
-    car = RealCar()
-    watched = Watched(car, lambda frame, sent: told.append((frame, sent)))
-    watched.send(Command(0.0, -1.0, 0.0))  # before anything was seen
-    frame, sent = watched.read(), watched.send(Command(1.0, 0.0, 0.0))
-    assert [(id(a), b.tolist()) for a, b in told] == [(id(frame), sent.tolist())]
-    assert watched.spec == car.spec
-    watched.close()
-    assert car.did == ["send", "read", "send", "close"]

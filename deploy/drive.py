@@ -1,0 +1,115 @@
+"""`lapwing drive`: drive a vehicle by a policy, with all that is seen and done kept in a folder."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from deploy.client import PolicyClient
+from deploy.clock import no_collections
+from deploy.controls import Controls, Mode
+from deploy.display import Display
+from deploy.drive_log import DriveLog, DriveSummary, read_log, summarize, write_summary
+from deploy.local_policy import LocalPolicy
+from deploy.loop import ControlLoop, Policy, Tick
+from deploy.policy_spec import PolicySpec
+from deploy.realtime import realtime
+from deploy.safety import Limits
+from deploy.signals import interruptible
+from deploy.vehicles import Frame, Vehicle, VehicleSpec, open_vehicle
+from deploy.video import Video
+
+Watcher = Callable[[Frame, NDArray[np.float32]], None]  # is told every frame, and what the motors were sent for it
+Watch = Callable[[VehicleSpec, float], AbstractContextManager[Watcher]]  # of such a vehicle, every so many seconds
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    server: str = "tcp://127.0.0.1:5590"  # address of the policy server, see `lapwing serve`
+    policy: Path | None = None  # ONNX file to drive by in this very process, instead of asking a server
+    vehicle: str = "simulated"  # which vehicle to drive
+    out: Path = Path("runs/demo/drive")  # folder for drive.jsonl, drive.json and drive.mp4
+    road_seed: int = 0  # which procedural road the simulated car drives on
+    length_m: float = 250.0  # m, length of that road; Kendall 2018
+    deadline_s: float = 0.05  # s from camera frame to action; half a period, the rest is for log and video
+    watchdog_s: float = 0.15  # s without a valid action until the car is stopped; 1.5 periods at 10 Hz
+    max_speed: float = 1.0  # speed set-point that is never exceeded; 1 is the vehicle's top speed, -1 standing
+    mode: Mode = "local"  # who drives: the policy (local), a person (user), or the person only sets the speed
+    wait: bool = False  # stand until a person starts the car, instead of driving at once
+    hello_s: float = 10.0  # s to wait for the policy server at the start
+    time_limit_s: float = 300.0  # s until the drive is given up; 250 m at 10 km/h take 90 s
+    video: bool = True  # film the drive
+    record: Path | None = None  # folder of a dataset to add the drive to: frames, states and executed actions
+
+
+def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | None = None) -> DriveSummary:
+    """Drive until the route is finished or left, the time is up, or Ctrl-C; write log, video and figures.
+
+    `watch` makes who is told every frame and what was sent; the command line hands in who records to `config.record`.
+    `controls`: where people say what they want, if others than this function know them.
+    Raises ServerError if no policy is served, PolicyError if it does not fit the vehicle, VehicleError and
+    AddressError for what the config asks for in vain. The drive was good only if the summary has `succeeded`.
+    """
+    controls = controls or Controls(config.mode)
+    display = Display(str(config.policy or config.server), config.watchdog_s)
+    with interruptible(), zmq.Context() as context, closing(_policy(config, context)) as policy:
+        info = policy.hello(config.hello_s)
+        with closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)) as car:
+            info.spec.check(car.spec)
+            _warm(car)
+            display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
+            limits = _limits(config, info.spec)
+            loop = ControlLoop(car, policy, info.spec, limits, controls, config.deadline_s, armed=not config.wait)
+            with closing(loop), watch(car.spec, info.spec.period_s) if watch else nullcontext() as watcher:
+                _drive(config, loop, info.spec.period_s, display, watcher)
+    summary = summarize(read_log(config.out / "drive.jsonl"))
+    write_summary(config.out, summary)
+    display.conclude(summary, str(config.out))
+    return summary
+
+
+def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
+    return LocalPolicy.load(config.policy) if config.policy else PolicyClient(context, config.server)
+
+
+def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:
+    return Limits(spec.max_steering_rad, spec.max_steering_rate_radps, config.watchdog_s, config.max_speed)
+
+
+def _warm(car: Vehicle) -> None:
+    """The first image and picture take longer than a tick."""
+    car.read()
+    car.picture()
+
+
+def _drive(config: DriveConfig, loop: ControlLoop, period_s: float, display: Display, watcher: Watcher | None) -> None:
+    """Drive to the end, keeping a log and a video; both are complete also after Ctrl-C."""
+    with ExitStack() as stack:
+        log = stack.enter_context(DriveLog(config.out))
+        film = stack.enter_context(closing(Video(config.out / "drive.mp4", period_s))) if config.video else None
+        stack.enter_context(display)
+        stack.enter_context(no_collections())
+        for denied in stack.enter_context(realtime()):
+            display.say(f"without {denied}")
+        stack.enter_context(suppress(KeyboardInterrupt))
+        for now in _ticks(loop, config.time_limit_s):
+            log.write(now.entry)
+            display.show(now.entry)
+            if watcher:
+                watcher(now.frame, np.array(now.entry.sent, np.float32))
+            if film:
+                film.add(now.entry.tick, loop.car.picture())
+
+
+def _ticks(loop: ControlLoop, time_limit_s: float) -> Iterator[Tick]:
+    """The drive, one control period at a time."""
+    while True:
+        now = loop.tick()
+        yield now
+        truth = now.entry.truth
+        if (truth and (truth.finished or truth.disengagement)) or now.entry.t_s >= time_limit_s:
+            return
