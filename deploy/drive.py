@@ -22,6 +22,7 @@ from deploy.safety import Limits
 from deploy.signals import interruptible
 from deploy.vehicles import Frame, Vehicle, VehicleSpec, open_vehicle
 from deploy.video import Video
+from deploy.wire import PolicyInfo
 
 Watcher = Callable[[Frame, NDArray[np.float32]], None]  # is told every frame, and what the motors were sent for it
 Watch = Callable[[VehicleSpec, float], AbstractContextManager[Watcher]]  # of such a vehicle, every so many seconds
@@ -61,11 +62,10 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
         with closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)) as car:
             info.spec.check(car.spec)
             _warm(car)
-            display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
             limits = _limits(config, info.spec)
             loop = ControlLoop(car, policy, info.spec, limits, controls, config.deadline_s, armed=not config.wait)
             with closing(loop), watch(car.spec, info.spec.period_s) if watch else nullcontext() as watcher:
-                _drive(config, loop, info.spec.period_s, display, watcher)
+                _drive(config, loop, info, display, watcher)
     summary = summarize(read_log(config.out / "drive.jsonl"))
     write_summary(config.out, summary)
     display.conclude(summary, str(config.out))
@@ -86,16 +86,19 @@ def _warm(car: Vehicle) -> None:
     car.picture()
 
 
-def _drive(config: DriveConfig, loop: ControlLoop, period_s: float, display: Display, watcher: Watcher | None) -> None:
+def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Display, watcher: Watcher | None) -> None:
     """Drive to the end, keeping a log and a video; both are complete also after Ctrl-C."""
     with ExitStack() as stack:
         log = stack.enter_context(DriveLog(config.out))
-        film = stack.enter_context(closing(Video(config.out / "drive.mp4", period_s))) if config.video else None
+        film = (
+            stack.enter_context(closing(Video(config.out / "drive.mp4", info.spec.period_s))) if config.video else None
+        )
         stack.enter_context(display)
         stack.enter_context(no_collections())
         for denied in stack.enter_context(realtime()):
             display.say(f"without {denied}")
         stack.enter_context(suppress(KeyboardInterrupt))
+        display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
         for now in _ticks(loop, config.time_limit_s):
             log.write(now.entry)
             display.show(now.entry)
