@@ -1,7 +1,8 @@
 """`lapwing drive`: drive a vehicle by a policy, with all that is seen and done kept in a folder."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from deploy.client import PolicyClient
 from deploy.clock import no_collections
-from deploy.controls import Controls, Mode
+from deploy.controls import Controls, Mode, Seat
 from deploy.display import Display
 from deploy.drive_log import DriveLog, DriveSummary, read_log, summarize, write_summary
+from deploy.keyboard import Keyboard
 from deploy.local_policy import LocalPolicy
 from deploy.loop import ControlLoop, Policy, Tick
 from deploy.policy_spec import PolicySpec
@@ -63,8 +65,12 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
             info.spec.check(car.spec)
             _warm(car)
             limits = _limits(config, info.spec)
-            loop = ControlLoop(car, policy, info.spec, limits, controls, config.deadline_s, armed=not config.wait)
-            with closing(loop), watch(car.spec, info.spec.period_s) if watch else nullcontext() as watcher:
+            with ExitStack() as stack:
+                seats = [stack.enter_context(closing(seat)) for seat in _seats()]
+                armed = not config.wait
+                loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed)
+                stack.enter_context(closing(loop))
+                watcher = stack.enter_context(watch(car.spec, info.spec.period_s)) if watch else None
                 _drive(config, loop, info, display, watcher)
     summary = summarize(read_log(config.out / "drive.jsonl"))
     write_summary(config.out, summary)
@@ -74,6 +80,12 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
 
 def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
     return LocalPolicy.load(config.policy) if config.policy else PolicyClient(context, config.server)
+
+
+def _seats() -> Iterator[Seat]:
+    """Where people can say what they want of the car."""
+    if sys.stdin.isatty():
+        yield Keyboard()
 
 
 def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:
@@ -98,6 +110,8 @@ def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Di
         for denied in stack.enter_context(realtime()):
             display.say(f"without {denied}")
         stack.enter_context(suppress(KeyboardInterrupt))
+        for seat in loop.seats:
+            display.say(seat.hint)
         display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
         for now in _ticks(loop, config.time_limit_s):
             log.write(now.entry)
