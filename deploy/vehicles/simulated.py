@@ -129,6 +129,11 @@ class RealTimeWorld:
     def close(self) -> None:
         self._world.close()
 
+    @property
+    def speed_mps(self) -> float:
+        """How fast the car is now."""
+        return self._world.speed_mps
+
     def live(self) -> None:
         """Let the time pass that has passed."""
         self._catch_up(self._clock())
