@@ -26,7 +26,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.runs import write_page
+from benchmarks.runs import markdown, write_page
 from benchmarks.witness import ADDRESS, Ailment, Witness
 from deploy.drive_log import read_log
 from deploy.faults import PASSING, Kind
@@ -259,14 +259,6 @@ def table(outcomes: dict[str, Outcome]) -> Table:
         back = f"{statistics.median(outcome.back_ms) / 1e3:.2f}" if outcome.back_ms else ""
         shown.add_row(name, f"{1 / fault.rate.period_s:.0f} Hz", outcome.fault or "", stop, rest, on, back)
     return shown
-
-
-def markdown(shown: Table) -> str:
-    """The same table for a page."""
-    columns = [[str(cell) for cell in column.cells] for column in shown.columns]
-    heads = [str(column.header) for column in shown.columns]
-    lines = [" | ".join(heads), " | ".join("---" for _ in heads), *map(" | ".join, zip(*columns, strict=True))]
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 def main(config: FaultsConfig) -> None:

@@ -43,6 +43,7 @@ class DriveConfig:
     max_speed: float = 1.0  # speed set-point that is never exceeded; 1 is the vehicle's top speed, -1 standing
     mode: Mode = "local"  # who drives: the policy (local), a person (user), or the person only sets the speed
     wait: bool = False  # stand until a person starts the car, instead of driving at once
+    realtime: bool = True  # run before all other programs with memory locked, where that is permitted
     hello_s: float = 10.0  # s to wait for the policy server at the start
     time_limit_s: float = 300.0  # s until the drive is given up; 250 m at 10 km/h take 90 s
     video: bool = True  # film the drive
@@ -59,19 +60,23 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
     """
     controls = controls or Controls(config.mode)
     display = Display(str(config.policy or config.server), config.watchdog_s)
-    with interruptible(), zmq.Context() as context, closing(_policy(config, context)) as policy:
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        context = stack.enter_context(zmq.Context())
+        denied = stack.enter_context(realtime(context)) if config.realtime else []
+        policy = stack.enter_context(closing(_policy(config, context)))
         info = policy.hello(config.hello_s)
-        with closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)) as car:
-            info.spec.check(car.spec)
-            _warm(car)
-            limits = _limits(config, info.spec)
-            with ExitStack() as stack:
-                seats = [stack.enter_context(closing(seat)) for seat in _seats()]
-                armed = not config.wait
-                loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed)
-                stack.enter_context(closing(loop))
-                watcher = stack.enter_context(watch(car.spec, info.spec.period_s)) if watch else None
-                _drive(config, loop, info, display, watcher)
+        car = stack.enter_context(closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)))
+        info.spec.check(car.spec)
+        _warm(car)
+        seats = [stack.enter_context(closing(seat)) for seat in _seats()]
+        limits, armed = _limits(config, info.spec), not config.wait
+        loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed)
+        stack.enter_context(closing(loop))
+        watcher = stack.enter_context(watch(car.spec, info.spec.period_s)) if watch else None
+        for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
+            display.say(what)
+        _drive(config, loop, info, display, watcher)
     summary = summarize(read_log(config.out / "drive.jsonl"))
     write_summary(config.out, summary)
     display.conclude(summary, str(config.out))
@@ -107,11 +112,7 @@ def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Di
         )
         stack.enter_context(display)
         stack.enter_context(no_collections())
-        for denied in stack.enter_context(realtime()):
-            display.say(f"without {denied}")
         stack.enter_context(suppress(KeyboardInterrupt))
-        for seat in loop.seats:
-            display.say(seat.hint)
         display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
         for now in _ticks(loop, config.time_limit_s):
             log.write(now.entry)
