@@ -98,7 +98,7 @@ def drive_for(seconds: float, realtime: bool) -> list[Entry]:
         given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "lapwing", "drive", *given, "--no-video", *how]
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        return read_log(folder / "drive" / "drive.jsonl")
+        return read_log(folder / "drive" / "drive.mcap")
 
 
 def _free_port() -> int:
