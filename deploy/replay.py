@@ -6,7 +6,7 @@ What came in is taken from the log; the observation, the policy and the safety m
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import tyro
@@ -95,7 +95,7 @@ def rerun(ticks: Iterable[LoggedTick], facts: DriveFacts, policy: OnnxPolicy | N
         outcome.observations.count(entry, entry.state, state, _equal(state, entry.state))
         vector.executed(entry.sent)
         if policy and entry.action:
-            _act(outcome, policy, tick)
+            _act(outcome, policy, tick, entry.action)
         before, memory = memory, step(memory, entry.inputs, facts.limits)
         outcome.changes += memory.state != before.state
         outcome.states.count(entry, entry.safety, memory.state, memory.state == entry.safety)
@@ -103,16 +103,16 @@ def rerun(ticks: Iterable[LoggedTick], facts: DriveFacts, policy: OnnxPolicy | N
     return outcome
 
 
-def _act(outcome: Replay, policy: OnnxPolicy, tick: LoggedTick) -> None:
+def _act(outcome: Replay, policy: OnnxPolicy, tick: LoggedTick, logged: tuple[float, float]) -> None:
     """Ask the policy what the logged one was asked."""
-    entry = tick.entry
-    if tick.image is None:
+    entry, image = tick.entry, tick.image
+    if image is None:
         raise LogError(f"drive log has no camera image of tick {entry.tick}, which the policy answered")
-    answer = policy.answer(tick.image, np.array(entry.state, np.float32))
+    answer = policy.answer(image, np.array(entry.state, np.float32))
     action = np.clip(answer.action, -1, 1).tolist()  # as a server does: what rounding adds to a saturated tanh
-    error = np.abs(np.subtract(action, entry.action))
+    error = np.abs(np.subtract(action, logged))
     same = bool(np.all(error <= outcome.tolerance))  # not of NaN
-    outcome.actions.count(entry, entry.action, tuple(action), same or _equal(action, entry.action))
+    outcome.actions.count(entry, logged, tuple(action), same or _equal(action, logged))
     outcome.errors.append(error.tolist())
 
 
