@@ -21,14 +21,14 @@ from deploy.policy import OnnxPolicy
 from deploy.replay import ReplayConfig, replay, rerun
 from deploy.vehicles import VEHICLES
 from tests.deploy.policies import seeing_policy
-from tests.deploy.test_loop import SERVE, SOON_S, WatchedCar, process
+from tests.deploy.test_drive import SERVE, SOON_S, WatchedCar, process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> DriveConfig:
-    monkeypatch.setitem(VEHICLES, "watched", "tests.deploy.test_loop:WatchedCar")
+    monkeypatch.setitem(VEHICLES, "watched", "tests.deploy.test_drive:WatchedCar")
     monkeypatch.setattr(WatchedCar, "opened", Queue())
     server = f"ipc://{tmp_path}/s"
     return DriveConfig(server=server, vehicle="watched", out=tmp_path / "drive", hello_s=SOON_S, video=False)
