@@ -24,7 +24,7 @@ from deploy.vehicles import Truth
 
 METADATA = "lapwing"  # name of the record with the facts
 CAMERA, TICK = "/camera", "/tick"  # the two that a replay reads
-MAP, CAR, CAMERA_FRAME = "map", "car", "camera"  # frames of reference; the map's origin is the start of the road
+MAP, CAR, CAMERA_FRAME = "map", "car", "camera"  # frames of reference; the map is the plane of the simulated world
 FOXGLOVE: dict[str, type[Message]] = {
     CAMERA: CompressedImage,
     "/pose": PoseInFrame,
@@ -47,8 +47,7 @@ class Schema(NamedTuple):
 def schemas() -> dict[str, Schema]:
     """Topic -> schema of its messages."""
     ours = msgspec.json.schema(Entry)
-    root = ours["$defs"].pop("Entry") | {"$defs": ours["$defs"]}  # Foxglove wants an object at the root
-    tick = Schema("lapwing.Entry", "jsonschema", msgspec.json.encode(root), "json")
+    tick = Schema("lapwing.Entry", "jsonschema", msgspec.json.encode(_plain(ours, ours["$defs"])), "json")
     foxglove = {topic: _protobuf(message) for topic, message in FOXGLOVE.items()}
     return {TICK: tick, **foxglove}
 
@@ -137,6 +136,25 @@ def _event(before: Entry | None, entry: Entry) -> Log | None:
 def _sent(message: Any, stamp_ns: int) -> bytes:
     message.timestamp.FromNanoseconds(stamp_ns)
     return message.SerializeToString()
+
+
+def _plain(schema: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema in the few words that Foxglove knows: no references, unions, tuples or enumerations.
+
+    What may be null is said to be what it is otherwise.
+    """
+    if "$ref" in schema:
+        return _plain(names[schema["$ref"].rpartition("/")[2]], names)
+    if "anyOf" in schema:
+        return _plain(next(each for each in schema["anyOf"] if each != {"type": "null"}), names)
+    if "enum" in schema:
+        return {"type": "string"}
+    match schema["type"]:
+        case "object":
+            return {"type": "object", "properties": {k: _plain(v, names) for k, v in schema["properties"].items()}}
+        case "array":
+            return {"type": "array", "items": _plain(schema.get("items") or schema["prefixItems"][0], names)}
+    return {"type": schema["type"]}
 
 
 def _protobuf(message: type[Message]) -> Schema:

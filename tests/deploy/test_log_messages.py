@@ -104,9 +104,28 @@ def test_every_schema_describes_its_messages_by_itself():
             read = _decoded(schema, topics[topic])
             assert read.ByteSize() > 0
             assert len(UnknownFieldSet(read)) == 0
-    tick = msgspec.json.decode(described["/tick"].text)
-    assert tick["type"] == "object"  # Foxglove reads no other
-    assert tick["properties"].keys() == msgspec.json.decode(topics["/tick"]).keys()
+
+
+JSON = {"boolean": bool, "string": str, "integer": int, "number": float, "array": list}
+
+
+def test_the_schema_of_a_tick_fits_it_in_the_words_that_foxglove_knows():
+    inputs = Inputs(0.1, 0.1, 2.0, (0.0, 0.5), Fault("camera", "black"), ("stop",))
+    full = entry(1, truth=TRUTH, inputs=inputs, hands=(0.0, 0.0), novelty=0.5, value=1.0)
+    _assert_fits(msgspec.json.decode(told(full)["/tick"]), msgspec.json.decode(schemas()["/tick"].text))
+
+
+def _assert_fits(value: object, schema: dict) -> None:
+    """By its rules: every property has one type, objects have properties, arrays have one kind of items."""
+    if schema["type"] == "object":
+        assert schema["properties"].keys() == value.keys()
+        for name, part in schema["properties"].items():
+            if value[name] is not None:
+                _assert_fits(value[name], part)
+        return
+    assert isinstance(value, JSON[schema["type"]])
+    for item in value if schema["type"] == "array" else ():
+        _assert_fits(item, schema["items"])
 
 
 def _decoded(schema, message: bytes):
