@@ -77,6 +77,8 @@ def replay(config: ReplayConfig, console: Console) -> bool:
     facts = read_facts(config.log)
     policy = _policy(config, facts)
     outcome = rerun(read_ticks(config.log), facts, policy, config.tolerance)
+    if not (outcome.actions if policy else outcome.states).ticks:  # or it would pass whatever the code does
+        raise LogError(f"drive log {config.log} has nothing to compare: no {'action' if policy else 'tick'}")
     console.print(_table(outcome))
     if policy:
         console.print(_actions(outcome))

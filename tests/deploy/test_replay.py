@@ -158,6 +158,16 @@ def test_a_policy_that_does_not_fit_the_log_is_an_error(tmp_path):
         told(write_log(tmp_path / "other", [], facts), echo_policy(tmp_path / "e.onnx"))
 
 
+def test_a_log_with_nothing_to_compare_does_not_pass(tmp_path, echo):
+    empty = write_log(tmp_path / "empty", [])
+    silent = write_log(tmp_path / "silent", list(ticks(silent=tuple(range(31)))))
+    with pytest.raises(LogError, match="nothing to compare: no tick"):
+        told(empty)
+    with pytest.raises(LogError, match="nothing to compare: no action"):
+        told(silent, echo)
+    assert told(silent)[0]
+
+
 def test_an_answer_to_a_frame_that_was_not_kept_is_an_error(tmp_path, echo):
     with DriveLog(tmp_path / "drive", FACTS) as log:
         log.write(entry(1), np.zeros((0, 0, 3), np.uint8))
