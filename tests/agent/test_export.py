@@ -1,5 +1,7 @@
 """One ONNX file computes what torch computes, for any number of frames, or is not written."""
 
+import shutil
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,12 +11,15 @@ from onnx import numpy_helper
 from rich.console import Console
 
 import agent.export
-from agent.checkpoint import load_actor, save_actor
+from agent.algorithms.ddpg import DDPG, DDPGConfig
+from agent.checkpoint import Worth, flat_weights, load_actor, load_policy, save_actor
 from agent.export import CameraPolicy, ExportConfig, ExportError, export
 from deploy.policy import OnnxPolicy
 from perception.encoders import Familiar, load_encoder, save_encoder
 from tests.agent.fakes import FACTS
 from tests.agent.runs import real_frames, write_run
+
+SETTINGS = DDPGConfig(hidden=(16,))
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +29,17 @@ def run(tmp_path_factory):
     actor, _ = load_actor(run / "actor.safetensors")
     for parameter in actor.body[-1].parameters():
         parameter.mul_(100)  # actions that say something
-    save_actor(run / "actor.safetensors", actor, FACTS)
+    save_actor(run / "actor.safetensors", actor, FACTS, critic())
     export(ExportConfig(run, run / "policy.onnx"), Console(quiet=True))
     return run
+
+
+def critic() -> Worth:
+    """One of DDPG that has learned nothing but is sure of itself."""
+    value = DDPG(SETTINGS, FACTS.obs_size, 2).value
+    for parameter in value.body[-1].parameters():
+        parameter.data.mul_(100)
+    return Worth(SETTINGS, flat_weights(value))
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +77,31 @@ def test_the_car_reads_what_it_was_trained_for(run):
     assert spec.top_speed_mps == pytest.approx(2.77778, abs=1e-4)
     assert spec.max_steering_rad == pytest.approx(0.5236, abs=1e-4)
     assert spec.max_steering_rate_radps == 0.8
+
+
+def test_it_tells_what_the_motors_would_make_of_the_action_is_worth(run, frames):
+    policy, (actor, _, value) = OnnxPolicy.load(run / "policy.onnx"), load_policy(run / "actor.safetensors")
+    state = np.array([0.3, 0.1, 0.9, 0.5, 0.2, 0.4], np.float32)  # steering was executed as 0.9 last
+    for image in frames:
+        with torch.no_grad():
+            z = load_encoder(run / "vae.safetensors").encode_mean(torch.from_numpy(image[None]))
+            seen = torch.cat([z, torch.from_numpy(state[None])], dim=1)
+            action = actor(seen)
+            assert action[0, 0] < 0.7  # further off than 0.8 rad/s reach in 0.1 s: 0.08 of 0.5236 rad
+            executed = torch.tensor([[0.9 - 0.08 / 0.5235988, action[0, 1]]])
+            expected, asked = value(seen, executed).item(), value(seen, action).item()
+        assert policy.answer(image, state).value == pytest.approx(expected, abs=1e-4)
+        assert abs(expected - asked) > 1e-2
+
+
+def test_a_run_without_a_critic_is_exported_without_a_value(run, frames, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    actor, facts = load_actor(run / "actor.safetensors")
+    save_actor(copy / "actor.safetensors", actor, facts)
+    export(ExportConfig(copy, copy / "policy.onnx"), Console(quiet=True))
+    old, new, state = OnnxPolicy.load(copy / "policy.onnx"), OnnxPolicy.load(run / "policy.onnx"), np.zeros(6, np.float32)
+    assert old.answer(frames[0], state).value is None
+    assert old(frames[0], state) == pytest.approx(new(frames[0], state), abs=1e-6)
 
 
 def test_the_latent_and_the_state_both_reach_the_action(run, frames):
