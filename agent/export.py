@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from agent.checkpoint import PolicyFacts, load_policy
 from agent.latent import RateLimit
+from agent.settings import Count, Whole, checked
 from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
 from perception.encoders import Familiar, load_familiar
@@ -24,6 +26,7 @@ from perception.measures import squared_errors
 from perception.sight import Sight, load_sight
 
 PARITY = 1e-4  # largest difference from torch, in action units; of the novelty, as a part of it
+Variant = Literal["int8", "float16"]
 EXACT = 1e-9  # least error of a reconstruction; none is more exact
 
 
@@ -33,7 +36,11 @@ class ExportConfig:
 
     run: Path = Path("runs/demo/train")  # folder that `lapwing train` wrote
     out: Path = Path("runs/demo/policy.onnx")  # file to write
-    frames: int = 64  # random inputs on which ONNX must agree with torch within 1e-4
+    frames: Count = 64  # random inputs on which ONNX must agree with torch within 1e-4
+    variants: tuple[Variant, ...] = ()  # less exact ones to write beside it: int8, float16; see docs/policy.md
+    parity_frames: Count = 1000  # of held-out roads, on which a variant's answers are compared
+    held_out: Count = 20  # roads that no training saw, which a variant must drive as well
+    seed: Whole = 0  # of the noise with which frames are gathered
 
 
 class ExportError(RuntimeError):
@@ -47,11 +54,11 @@ class Worth(nn.Module):
 
     def __init__(self, value: nn.Module, reach: float) -> None:
         super().__init__()
-        self.value, self.executed = value, RateLimit(reach)
+        self.value, self.limit = value, RateLimit(reach)
 
     def forward(self, seen: Tensor, action: Tensor) -> Tensor:
         """seen: (batch, N) features and state, action: (batch, 2); returns (batch,)."""
-        return self.value(seen, self.executed(seen, action))
+        return self.value(seen, self.limit.limited(seen, action))
 
 
 class CameraPolicy(nn.Module):
@@ -72,7 +79,7 @@ class CameraPolicy(nn.Module):
         """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) in [-1, 1], novelty and value.
 
         All are float32; novelty and value are (batch,). The novelty is the error of the image's reconstruction as a
-        multiple of what one in a hundred familiar images exceeds. The value is the discounted sum of the metres to come.
+        multiple of what one in a hundred familiar images exceeds. The value is the discounted sum of metres to come.
         """
         z = self.encoder.encode_mean(image)
         seen = self.eye(torch.cat([z, state], dim=-1))
@@ -97,6 +104,7 @@ def load(run: Path) -> tuple[CameraPolicy, PolicyFacts]:
 
 def export(config: ExportConfig, console: Console) -> float:
     """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
+    checked(config)
     policy, facts = load(config.run)
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)

@@ -99,7 +99,11 @@ def test_a_run_without_a_critic_is_exported_without_a_value(run, frames, tmp_pat
     actor, facts = load_actor(run / "actor.safetensors")
     save_actor(copy / "actor.safetensors", actor, facts)
     export(ExportConfig(copy, copy / "policy.onnx"), Console(quiet=True))
-    old, new, state = OnnxPolicy.load(copy / "policy.onnx"), OnnxPolicy.load(run / "policy.onnx"), np.zeros(6, np.float32)
+    old, new, state = (
+        OnnxPolicy.load(copy / "policy.onnx"),
+        OnnxPolicy.load(run / "policy.onnx"),
+        np.zeros(6, np.float32),
+    )
     assert old.answer(frames[0], state).value is None
     assert old(frames[0], state) == pytest.approx(new(frames[0], state), abs=1e-6)
 
