@@ -18,6 +18,7 @@ from agent.export import Variant
 from agent.latent import LatentState
 from agent.noise import OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig
 from agent.precision import Moments
+from deploy.observation import STANDING
 from deploy.policy import TOLD, OnnxPolicy
 from perception.sight import Pixels
 
@@ -112,8 +113,13 @@ def parts(policy: OnnxPolicy, obs: Float[np.ndarray, " obs"]) -> tuple[np.ndarra
 
 
 def seeing(policy: OnnxPolicy) -> Policy:
-    """The file itself as a driver in simulation."""
-    return lambda obs: policy(*parts(policy, obs))
+    """The file itself as a driver in simulation; where its action is no number the car is told to stand still."""
+
+    def drive(obs: np.ndarray) -> np.ndarray:
+        action = policy(*parts(policy, obs))
+        return action if np.isfinite(action).all() else STANDING
+
+    return drive
 
 
 def measured(facts: PolicyFacts, policy: OnnxPolicy, size: int, infer_us: float, roads: Sequence[int]) -> Measured:

@@ -113,6 +113,11 @@ def test_the_file_itself_drives_by_the_pixels_that_it_is_shown(tmp_path):
     assert seeing(policy)(obs).tolist() == pytest.approx([0.2, -0.25])
 
 
+def test_a_car_whose_policy_gives_no_number_stands(tmp_path):
+    policy = OnnxPolicy.load(constant_policy(tmp_path / "policy.onnx", np.nan, 0.5))
+    assert seeing(policy)(np.zeros(64 * 64 * 3 + SPEC.state_size, np.float32)).tolist() == [0, -1]
+
+
 def test_every_policy_has_a_time(tmp_path):
     policies = [OnnxPolicy.load(constant_policy(tmp_path / f"{i}.onnx", i, 0.0)) for i in range(2)]
     assert all(us > 0 for us in infer_us(policies, moments(FACTS, policies[0], "held_out", 2, 0)))
