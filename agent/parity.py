@@ -31,7 +31,7 @@ SHORTFALL = 0.05  # by how much less road, or more slowly, a variant may drive
 
 
 class Errors(msgspec.Struct, frozen=True):
-    """How far answers are from the original's, absolutely."""
+    """How far answers are from the original's, absolutely; null in JSON where that is infinitely far."""
 
     mean: float
     p99: float

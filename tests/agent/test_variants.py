@@ -7,12 +7,16 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto
 from rich.console import Console
 
 import agent.export
 import agent.variants
-from agent.export import ExportConfig
+from agent.algorithms.ddpg import DDPGConfig
+from agent.checkpoint import Worth, flat_weights, save_actor
+from agent.export import ExportConfig, export
+from agent.learner import make_algorithm
 from agent.parity import moments
 from agent.precision import Moments, less_exact
 from agent.variants import Report, export_variants
@@ -118,3 +122,19 @@ def test_the_command_says_by_its_exit_code_that_a_variant_was_refused(run, monke
     assert main(["export", "--run", str(run), "--out", str(run / "policy.onnx"), *options]) == 1
     assert f"refused {run}/policy.int8.onnx: steering is off by" in capsys.readouterr().out
     assert not (run / "policy.int8.onnx").exists()
+
+
+@pytest.mark.slow
+def test_a_policy_that_sees_by_itself_has_variants_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(agent.variants, "CALIBRATION", 40)
+    facts = msgspec.structs.replace(FACTS, pixels=True, obs_size=64 * 64 * 3 + 6)
+    torch.manual_seed(0)
+    algorithm = make_algorithm("ddpg", DDPGConfig(hidden=(16,)), facts)
+    worth = Worth(algorithm.config, flat_weights(algorithm.value))
+    save_actor(tmp_path / "actor.safetensors", algorithm.policy, facts, worth)
+    export(ExportConfig(tmp_path, tmp_path / "policy.onnx"), Console(quiet=True))
+    whole, said = export_few(tmp_path, "int8", "float16")
+    assert whole, said
+    for found in report_of(tmp_path).variants:
+        assert found.novelty is None
+        assert 0 < found.value.max < 0.01
