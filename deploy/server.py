@@ -127,7 +127,7 @@ class PolicyServer:
 
     def _answer(self, request: Request) -> Action | Refusal:
         started_at_s = time.perf_counter()
-        action, novelty = self._policy.answer(request.image, request.state)
+        action, novelty, _ = self._policy.answer(request.image, request.state)
         inference_s = time.perf_counter() - started_at_s
         if not np.all(np.abs(action) <= 1 + OVERSHOOT):  # also true of NaN
             return Refusal(request.act.seq, "invalid", f"the policy answered {action}, expected [-1, 1]")
