@@ -1,4 +1,4 @@
-"""A gamepad as a driver's seat, by Linux's joystick interface (the kernel's Documentation/input/joydev/joystick-api.rst).
+"""A gamepad as a driver's seat, by Linux's joystick interface (Documentation/input/joydev/joystick-api.rst there).
 
 | on an Xbox pad | says |
 |---|---|

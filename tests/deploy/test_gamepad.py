@@ -12,7 +12,7 @@ from deploy.controls import Controls, Hands
 from deploy.gamepad import HOLD_S, Gamepad, GamepadError
 
 NOW_S = 100.0
-# struct js_event of <linux/joystick.h>: __u32 time, __s16 value, __u8 type (1 button, 2 axis, 0x80 initial), __u8 number
+# struct js_event of <linux/joystick.h>: u32 time, s16 value, u8 type (1 button, 2 axis, 0x80 initial), u8 number
 A, B, X, Y, LB, RB, VIEW, MENU = range(8)
 STICK, TRIGGER = 0, 5
 
