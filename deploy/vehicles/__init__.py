@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from deploy.safety import Command
 
 # Name on the command line -> class, called with the route (road_seed, length_m), which a real car ignores, and with
-# what it has keywords for of a `CarConfig`. A simulated one may be called with a third number too: how many times faster
-# than real time its time passes.
+# what it has keywords for of a `CarConfig`. A simulated one may be called with a third number too: how many times
+# faster than real time its time passes.
 VEHICLES = {
     "simulated": "deploy.vehicles.simulated:SimulatedCar",
+    "pwm": "deploy.vehicles.pwm:PwmCar",
 }
 
 NotNegative = Annotated[float, Meta(ge=0)]
