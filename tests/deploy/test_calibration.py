@@ -30,7 +30,7 @@ def test_what_is_not_written_is_as_donkeycar_wires_it(tmp_path):
         ("left_us = 'far'", "Expected `float`, got `str` - at `$.left_us`"),
         ("lefty_us = 1900", "Object contains unknown field `lefty_us`"),
         ("address = 0x100", "Expected `int` <= 127 - at `$.address`"),
-        ("= 4", "Invalid statement (at line 12, column 1)"),
+        ("= 4", "Invalid statement (at line 14, column 1)"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line_that_names_the_file_and_the_field(tmp_path, line, told):
