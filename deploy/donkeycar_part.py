@@ -91,9 +91,7 @@ class LapwingPilot:
         """Drive by a policy server, see `lapwing serve`. Raises ServerError if none answers."""
         return cls(PolicyClient(zmq.Context.instance(), address), **settings)
 
-    def run(
-        self, image: Any, speed_mps: float | None = None, steering_rad: float | None = None
-    ) -> tuple[float, float]:
+    def run(self, image: Any, speed_mps: float | None = None, steering_rad: float | None = None) -> tuple[float, float]:
         """The newest angle and throttle; asks the policy, if it is time to. For `V.add(..., threaded=False)`.
 
         image: (H, W, 3) uint8 RGB, or None. speed_mps, steering_rad (left positive): as measured, or None.
