@@ -78,8 +78,11 @@ def car(tmp_path, bus):
 
 def test_it_drives_stops_on_silence_and_when_it_is_closed(car, bus):
     bus.until(servo(STOP))  # both at rest
-    expires_at_s = time.monotonic() + 0.3
-    assert car.send(Command(1.0, 0.0, expires_at_s)).tolist() == pytest.approx([1.0, 2 * 24 / 49 - 1])
+    sent = [1.0, -1.0]
+    while sent[1] == -1.0:  # on a machine that stood still meanwhile the command comes too late
+        expires_at_s = time.monotonic() + 0.3
+        sent = car.send(Command(1.0, 0.0, expires_at_s)).tolist()
+    assert sent == pytest.approx([1.0, 2 * 24 / 49 - 1])
     bus.until(servo(466))
     bus.until(esc(HALF))
     stopped_at_s, process, _ = bus.until(esc(STOP))
@@ -151,7 +154,7 @@ def test_a_bus_that_is_not_there_is_told_in_one_line(tmp_path):
     ("number", "group", "for_s"),
     [
         pytest.param(signal.SIGKILL, False, 1e6, id="kill -9"),
-        pytest.param(signal.SIGSTOP, True, 0.5, id="stopped with all of its terminal's processes"),
+        pytest.param(signal.SIGSTOP, True, 1.0, id="stopped with all of its terminal's processes"),
         pytest.param(signal.SIGHUP, True, 1e6, id="its terminal is closed"),
     ],
 )
