@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from deploy.safety import Command
@@ -23,15 +22,13 @@ VEHICLES = {
     "pwm": "deploy.vehicles.pwm:PwmCar",
 }
 
-NotNegative = Annotated[float, Meta(ge=0)]
-
 
 @dataclass(frozen=True)
 class CarConfig:
     """What one vehicle or the other can be told beside the route."""
 
-    sensor_delay_s: NotNegative = 0.0  # until a frame of the simulated car arrives, stamped with when it was taken
-    actuator_delay_s: NotNegative = 0.0  # until a command acts on the simulated car, and its expiry does
+    sensor_delay_s: float = 0.0  # until a frame of the simulated car arrives, stamped with when it was taken
+    actuator_delay_s: float = 0.0  # until a command acts on the simulated car, and its expiry does
     calibration: Path = Path("car.toml")  # of the pwm car, see docs/vehicles.md
 
 
@@ -134,7 +131,9 @@ def _told(name: str, vehicle: Any, config: CarConfig) -> dict[str, Any]:
     """What of the config differs from the default, if the vehicle has keywords for it."""
     default, known = vars(CarConfig()), signature(vehicle).parameters
     told = {field: value for field, value in vars(config).items() if value != default[field]}
-    for field in told:
+    for field, value in told.items():
         if field not in known:
             raise VehicleError(f"vehicle {name} has no {field}; expected the default, {default[field]}")
+        if field.endswith("_s") and not value >= 0:
+            raise VehicleError(f"{field} is {value}; expected a time of at least 0")
     return told

@@ -22,7 +22,7 @@ from deploy.drive import DriveConfig, drive
 from deploy.log_reader import read_log
 from deploy.policy_spec import PolicyError
 from deploy.safety import Command
-from deploy.vehicles import VEHICLES, Frame, VehicleError, open_vehicle
+from deploy.vehicles import VEHICLES, CarConfig, Frame, VehicleError, open_vehicle
 from deploy.vehicles.simulated import SimulatedCar
 from tests.deploy.policies import SPEC, constant_policy, echo_policy
 
@@ -204,3 +204,13 @@ def test_only_a_simulated_car_can_be_faster_than_real_time(monkeypatch):
     assert open_vehicle("real", 0, 10.0).length_m == 10.0
     with pytest.raises(VehicleError, match="real drives in real time; speed is 2, expected 1"):
         open_vehicle("real", 0, 10.0, 2.0)
+
+
+def test_a_camera_that_is_later_than_an_action_may_be_old_never_moves_the_car(tmp_path):
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=1.0)
+    late = CarConfig(sensor_delay_s=0.2)
+    config = DriveConfig(policy=policy, car=late, out=tmp_path / "drive", time_limit_s=1.0, video=False)
+    drive(config)
+    entries = list(read_log(config.out / "drive.jsonl"))
+    assert {entry.command.speed for entry in entries} == {-1.0}
+    assert all(entry.inputs.now_s - entry.inputs.captured_at_s >= 0.2 for entry in entries[3:])

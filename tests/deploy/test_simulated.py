@@ -203,6 +203,8 @@ def test_what_a_vehicle_cannot_do_is_said_in_one_line(monkeypatch):
     with pytest.raises(VehicleError, match=r"^vehicle real has no sensor_delay_s; expected the default, 0\.0$"):
         open_vehicle("real", 0, 10.0, config=CarConfig(sensor_delay_s=0.1))
     assert open_vehicle("real", 0, 10.0, config=CarConfig()).length_m == 10.0
+    with pytest.raises(VehicleError, match=r"^actuator_delay_s is -0\.1; expected a time of at least 0$"):
+        open_vehicle("simulated", 0, 10.0, config=CarConfig(actuator_delay_s=-0.1))
 
 
 # -- in a process of its own
