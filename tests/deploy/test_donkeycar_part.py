@@ -3,11 +3,15 @@
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from textwrap import indent
 from threading import Event, Thread
 
+import cv2
 import numpy as np
 import pytest
 
@@ -215,19 +219,55 @@ def test_it_loads_a_policy_file(tmp_path):
 
 # -- in donkeycar itself
 
-DONKEYCAR = ["donkeycar==5.3.0", "opencv-python-headless<5"]  # which donkeycar's own extras for boards and PCs bring
+DONKEYCAR = ["donkeycar==5.3.0", "opencv-python-headless<5"]  # the latter as by donkeycar's extras for boards and PCs
+MANUAL = ROOT / "docs" / "vehicles.md"
+PLACE = "    #\n    # stop at a stop sign\n"  # in manage.py, before which the manual says to put the lines
+LISTENER = """
+    class Listener:
+        def run(self, *told):
+            print("TOLD", *told, flush=True)
+    V.add(Listener(), inputs=["user/mode", "steering", "throttle"])
+"""
+MYCONFIG = """
+CAMERA_TYPE = "IMAGE_LIST"
+PATH_MASK = "images/*.png"
+DRIVE_TRAIN_TYPE = "MOCK"
+WEB_INIT_MODE = "local"
+MAX_LOOPS = 80
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_it_drives_in_donkeycars_own_vehicle_loop(tmp_path):
+def test_it_drives_in_donkeycars_own_vehicle_loop_and_manage_py(tmp_path):
     """In an environment of donkeycar's own, into which `lapwing[donkeycar]` is installed as its users would."""
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, *DONKEYCAR], check=True)
-    subprocess.run([*pip, f"{ROOT}[donkeycar]"], check=True)
-    subprocess.run([venv / "bin" / "python", "-m", "pip", "check"], check=True)
-    policy = constant_policy(tmp_path / "policy.onnx", 0.5, 0.0)
-    program = [venv / "bin" / "python", ROOT / "tests" / "deploy" / "donkeycar_drive.py", policy]
-    subprocess.run(program, cwd=tmp_path, check=True, env=os.environ | {"PYTHONPATH": ""})
+    python = venv / "bin" / "python"
+    run = partial(subprocess.run, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""})
+    run([sys.executable, "-m", "venv", venv])
+    run([python, "-m", "pip", "install", "--quiet", *DONKEYCAR])
+    run([python, "-m", "pip", "install", "--quiet", f"{ROOT}[donkeycar]"])
+    run([python, "-m", "pip", "check"])
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.5, speed=0.0)
+    run([python, ROOT / "tests" / "deploy" / "donkeycar_drive.py", policy])
+
+    run([venv / "bin" / "donkey", "createcar", "--path", tmp_path])
+    _follow_the_manual(tmp_path)
+    told = run([python, "manage.py", "drive"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    told = [line.split()[1:] for line in told if line.startswith("TOLD")]
+    assert told[0] == ["local", "0.0", "0.0"]
+    assert told.count(["local", "-0.5", "0.15"]) > 40  # half left of ours; half speed of a max_throttle of 0.3
+
+
+def _follow_the_manual(car: Path) -> None:
+    """Put the manual's lines into donkeycar's own manage.py, with a camera of noise and somebody who listens."""
+    lines = re.search(r"```python\n(from deploy.donkeycar_part.*?)```", MANUAL.read_text(), re.DOTALL).group(1)
+    program = (car / "manage.py").read_text()
+    assert program.count(PLACE) == program.count("\n    V.start(") == 1
+    program = program.replace(PLACE, indent(lines, "    ") + PLACE).replace("\n    V.start(", LISTENER + "    V.start(")
+    (car / "manage.py").write_text(program)
+    (car / "myconfig.py").write_text(MYCONFIG)
+    (car / "images").mkdir()
+    noise = np.random.default_rng(0).integers(60, 200, (100, 120, 160, 3), np.uint8)
+    for number, image in enumerate(noise):
+        cv2.imwrite(str(car / "images" / f"{number}_.png"), image)

@@ -124,6 +124,14 @@ def test_if_the_motors_process_is_killed_the_car_is_stopped_from_here(car, bus):
     assert bus.until(esc(STOP))[1] == os.getpid()
 
 
+def test_the_motors_process_stops_the_car_when_it_is_told_to_end(car, bus):
+    car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
+    bus.until(esc(FORWARD))
+    motors = car._process.pid
+    os.kill(motors, signal.SIGTERM)
+    assert bus.until(esc(STOP))[1] == motors
+
+
 def test_a_camera_that_is_pulled_out_ends_the_drive(tmp_path, bus):
     capture = FakeCapture(left=3)
     car = PwmCar(0, 0.0, write_calibration(tmp_path), partial(PipedBoard, bus.path), lambda _: capture)
