@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -26,12 +25,22 @@ OpenBus = Callable[[int], Any]  # number of an I2C bus -> what the board's drive
 
 
 def linux_bus(number: int) -> Any:
-    """/dev/i2c-NUMBER. Raises ValueError where there is none, OSError where it may not be used."""
-    from adafruit_extended_bus import ExtendedI2C  # of the extra `pwm`
+    """/dev/i2c-NUMBER, for one program alone. Raises OSError where there is none, or where it may not be used."""
+    from adafruit_blinka.microcontroller.generic_linux.i2c import I2C  # of the extra `pwm`
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # that Linux sets the bus's speed elsewhere
-        return ExtendedI2C(number)
+    class Bus(I2C):
+        """With the lock that the driver asks for; the kernel lets one write in at a time."""
+
+        def try_lock(self) -> bool:
+            return True
+
+        def unlock(self) -> None:
+            pass
+
+    try:
+        return Bus(number)
+    except RuntimeError as error:
+        raise FileNotFoundError(f"/dev/i2c-{number} is not there; enable I2C") from error
 
 
 class Motors:
@@ -122,7 +131,8 @@ def live(pipe: Connection, calibration: Calibration, open_bus: OpenBus) -> None:
             pipe.send("ready")
             _obey(pipe, motors)
     except OSError as error:
-        pipe.send(VehicleError(f"{where} does not answer any more: {error}"))
+        with suppress(ConnectionError):
+            pipe.send(VehicleError(f"{where} does not answer any more: {error}"))
     finally:
         insist(motors.stop)
 

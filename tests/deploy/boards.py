@@ -78,6 +78,11 @@ class FakeBoard:
     def written(self, data: bytes) -> None:
         self.writes.append(data)
 
+    def pulse(self, channel: int) -> int:
+        """Steps of the pulse that the board puts out."""
+        low, high = self.registers[LED0 + 4 * channel + 2 : LED0 + 4 * channel + 4]
+        return low | high << 8
+
     def readfrom_into(self, address: int, buffer: bytearray, *, start: int = 0, end: int | None = None) -> None:
         if address != self.address:
             raise OSError(121, "Remote I/O error")
@@ -99,6 +104,18 @@ class PipedBoard(FakeBoard):
 
     def written(self, data: bytes) -> None:
         os.write(self._fifo, f"{time.monotonic()!r} {os.getpid()} {data.hex()}\n".encode())
+
+
+class LooseBoard(PipedBoard):
+    """Whose wire has come loose while a file of that name is there."""
+
+    def __init__(self, fifo: Path, loose: Path, _bus: int):
+        super().__init__(fifo)
+        self._loose = loose
+
+    def writeto(self, address: int, buffer: bytes, *, start: int = 0, end: int | None = None) -> None:
+        self.fails = int(self._loose.exists())
+        super().writeto(address, buffer, start=start, end=end)
 
 
 class FakeCapture:

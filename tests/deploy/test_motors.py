@@ -1,11 +1,14 @@
 """The bytes that go to the servo board are those of its data sheet (NXP PCA9685, rev. 4), worked out by hand."""
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deploy.calibration import read_calibration
+from deploy.calibration import Calibration, read_calibration
 from deploy.motors import Motors, insist
 from deploy.safety import Command
-from tests.deploy.boards import FORWARD, HALF, STOP, FakeBoard, esc, servo, write_calibration
+from tests.deploy.boards import CALIBRATION, FORWARD, HALF, STOP, FakeBoard, esc, servo, write_calibration
 
 NOW_S = 100.0
 
@@ -118,6 +121,27 @@ def test_an_esc_that_can_brakes_for_a_while_and_is_told_neutral_then(tmp_path, b
     assert motors.due_s is None
     motors.obey(command(0.0, -1.0, for_s=9.0), NOW_S + 0.6)  # and does not brake again while it stands: that is reverse
     assert board.writes[3:] == [servo(368), esc(STOP)]
+
+
+moves = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-0.1, 0.3), st.floats(0, 0.5))
+
+
+@given(st.lists(moves, max_size=12), st.booleans())
+def test_whatever_it_is_told_it_never_drives_beyond_a_command_and_stands_in_the_end(commands, brakes):
+    calibration = msgspec.toml.decode(CALIBRATION + "brake_us = 1300\n" * brakes, type=Calibration)
+    board, now_s, expires_at_s = FakeBoard(), NOW_S, NOW_S
+    motors = Motors(board, calibration)
+    for steering, speed, for_s, wait_s in [*commands, (0.0, -1.0, 0.0, 10.0)]:
+        expires_at_s, until_s = now_s + for_s, now_s + wait_s
+        motors.obey(Command(steering, speed, expires_at_s), now_s)
+        assert board.pulse(0) <= STOP or now_s < expires_at_s
+        while motors.due_s is not None and motors.due_s <= until_s:
+            now_s = max(now_s, motors.due_s)
+            motors.expire(now_s)
+            assert board.pulse(0) <= STOP
+        now_s = until_s
+    assert (board.pulse(0), motors.due_s) == (STOP, None)
+    assert 270 <= board.pulse(1) <= 466
 
 
 def test_a_board_that_does_not_acknowledge_is_told_to_stop_until_it_does(motors, board):

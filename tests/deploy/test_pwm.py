@@ -15,7 +15,7 @@ import pytest
 from deploy.safety import Command
 from deploy.vehicles import VehicleError
 from deploy.vehicles.pwm import PwmCar
-from tests.deploy.boards import FORWARD, HALF, STOP, FakeCapture, PipedBoard, esc, servo, write_calibration
+from tests.deploy.boards import FORWARD, HALF, STOP, FakeCapture, LooseBoard, PipedBoard, esc, servo, write_calibration
 
 SOON_S = 30.0  # more than anything here takes, however slow the machine
 LOOP = """
@@ -132,6 +132,24 @@ def test_the_motors_process_stops_the_car_when_it_is_told_to_end(car, bus):
     assert bus.until(esc(STOP))[1] == motors
 
 
+def test_a_wire_that_comes_loose_ends_the_drive_and_the_car_is_stopped_when_it_holds_again(tmp_path, bus):
+    loose = tmp_path / "loose"
+    board = partial(LooseBoard, bus.path, loose)
+    car = PwmCar(0, 0.0, write_calibration(tmp_path), board, lambda _: FakeCapture())
+    try:
+        car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
+        bus.until(esc(FORWARD))
+        loose.touch()
+        with pytest.raises(
+            VehicleError, match=r"does not answer any more: .*Remote I/O error"
+        ):
+            car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
+        loose.unlink()
+        bus.until(esc(STOP))
+    finally:
+        car.close()
+
+
 def test_a_camera_that_is_pulled_out_ends_the_drive(tmp_path, bus):
     capture = FakeCapture(left=3)
     car = PwmCar(0, 0.0, write_calibration(tmp_path), partial(PipedBoard, bus.path), lambda _: capture)
@@ -151,7 +169,7 @@ def test_a_camera_that_is_not_there_is_told_before_the_motors_are_touched(tmp_pa
 
 def test_a_bus_that_is_not_there_is_told_in_one_line(tmp_path):
     calibration = write_calibration(tmp_path, "i2c_bus = 977")
-    with pytest.raises(VehicleError, match="address 0x40 of I2C bus 977 does not answer: No device found"):
+    with pytest.raises(VehicleError, match="address 0x40 of I2C bus 977 does not answer: /dev/i2c-977 is not there"):
         PwmCar(0, 0.0, calibration, open_camera=lambda _: FakeCapture())
 
 
