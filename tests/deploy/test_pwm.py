@@ -140,9 +140,7 @@ def test_a_wire_that_comes_loose_ends_the_drive_and_the_car_is_stopped_when_it_h
         car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
         bus.until(esc(FORWARD))
         loose.touch()
-        with pytest.raises(
-            VehicleError, match=r"does not answer any more: .*Remote I/O error"
-        ):
+        with pytest.raises(VehicleError, match=r"does not answer any more: .*Remote I/O error"):
             car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
         loose.unlink()
         bus.until(esc(STOP))
