@@ -26,7 +26,7 @@ SERVE = (
 
 
 ON_A_DONKEYCAR = import_without(
-    {"torch", "gymnasium", "pybullet", "sim", "agent", "perception", "av"},
+    {"torch", "gymnasium", "pybullet", "sim", "agent", "perception", "av", "mcap"},
     *("deploy.donkeycar_part", "deploy.ackermann"),
 )
 

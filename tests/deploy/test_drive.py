@@ -211,6 +211,6 @@ def test_a_camera_that_is_later_than_an_action_may_be_old_never_moves_the_car(tm
     late = CarConfig(sensor_delay_s=0.2)
     config = DriveConfig(policy=policy, car=late, out=tmp_path / "drive", time_limit_s=1.0, video=False)
     drive(config)
-    entries = list(read_log(config.out / "drive.jsonl"))
+    entries = list(read_log(config.out / "drive.mcap"))
     assert {entry.command.speed for entry in entries} == {-1.0}
     assert all(entry.inputs.now_s - entry.inputs.captured_at_s >= 0.2 for entry in entries[3:])
