@@ -214,3 +214,20 @@ def test_a_camera_that_is_later_than_an_action_may_be_old_never_moves_the_car(tm
     entries = list(read_log(config.out / "drive.mcap"))
     assert {entry.command.speed for entry in entries} == {-1.0}
     assert all(entry.inputs.now_s - entry.inputs.captured_at_s >= 0.2 for entry in entries[3:])
+
+
+def test_a_gamepads_emergency_stop_stops_the_car(config, tmp_path):
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=1.0)
+    os.mkfifo(tmp_path / "js0")
+    pad = os.open(tmp_path / "js0", os.O_RDWR)
+    config = replace(config, policy=policy, gamepad=tmp_path / "js0", video=False)
+    with driving(config) as (car, summaries):
+        car.wait_for_speed(lambda speed: speed > 0.5)
+        os.write(pad, bytes([0, 0, 0, 0, 1, 0, 1, 1]))  # struct js_event: button 1 (B) is pressed
+        car.wait_for_speed(lambda speed: speed < 0.01)
+        car.finished = True
+        summaries.get(timeout=SOON_S)
+    os.close(pad)
+    entries = read_log(config.out / "drive.mcap")
+    assert entries[-1].safety == "e_stop"
+    assert [ask for entry in entries for ask in entry.inputs.asks] == ["e_stop"]
