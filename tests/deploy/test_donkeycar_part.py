@@ -22,6 +22,10 @@ from deploy.wire import Action, PolicyInfo
 from tests.deploy.policies import SPEC, constant_policy
 
 ROOT = Path(__file__).parents[2]
+SERVE = (
+    "import sys; from pathlib import Path; from deploy.server import *; "
+    "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"
+)
 TOP_MPS, MAX_RAD, RATE_RADPS = SPEC.top_speed_mps, SPEC.max_steering_rad, SPEC.max_steering_rate_radps
 WATCHDOG_S, PERIOD_S = 0.15, SPEC.period_s
 
@@ -215,6 +219,17 @@ def test_it_loads_a_policy_file(tmp_path):
     pilot.shutdown()
     with pytest.raises(PolicyError, match="cannot be read"):
         LapwingPilot.load(tmp_path / "no.onnx")
+
+
+def test_it_drives_by_a_policy_server_and_stops_when_that_is_killed(tmp_path):
+    policy, address = constant_policy(tmp_path / "policy.onnx", 0.0, 0.5), f"ipc://{tmp_path}/s"
+    picture = np.full((120, 160, 3), 60, np.uint8)
+    with subprocess.Popen([sys.executable, "-c", SERVE, policy, address], cwd=ROOT) as server:
+        pilot = LapwingPilot.connect(address, max_throttle=0.4)
+        for throttle, then in ((pytest.approx(0.3), server.kill), (0.0, pilot.shutdown)):
+            while pilot.run(picture)[1] != throttle:
+                picture = picture % 100 + 61
+            then()
 
 
 # -- in donkeycar itself
