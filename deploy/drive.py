@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from deploy.clock import no_collections
 from deploy.controls import Controls, Mode, Seat
 from deploy.display import Display
 from deploy.drive_log import DriveFacts, DriveSummary, summarize, write_summary
+from deploy.gamepad import Gamepad
 from deploy.keyboard import Keyboard
 from deploy.local_policy import LocalPolicy
 from deploy.log_reader import read_log
@@ -27,7 +28,7 @@ from deploy.policy_spec import PolicySpec
 from deploy.realtime import realtime
 from deploy.safety import Limits
 from deploy.signals import interruptible
-from deploy.vehicles import Frame, Vehicle, VehicleSpec, open_vehicle
+from deploy.vehicles import CarConfig, Frame, Vehicle, VehicleSpec, open_vehicle
 from deploy.video import Video
 from deploy.wire import PolicyInfo
 
@@ -41,6 +42,7 @@ class DriveConfig:
     server: str = "tcp://127.0.0.1:5590"  # address of the policy server, see `lapwing serve`
     policy: Path | None = None  # ONNX file to drive by in this very process, instead of asking a server
     vehicle: str = "simulated"  # which vehicle to drive
+    car: CarConfig = field(default_factory=CarConfig)
     out: Path = Path("runs/demo/drive")  # folder for drive.mcap, drive.json and drive.mp4
     road_seed: int = 0  # which procedural road the simulated car drives on
     length_m: float = 250.0  # m, length of that road; Kendall 2018
@@ -48,6 +50,7 @@ class DriveConfig:
     watchdog_s: float = 0.15  # s without a valid action until the car is stopped; 1.5 periods at 10 Hz
     max_speed: float = 1.0  # speed set-point that is never exceeded; 1 is the vehicle's top speed, -1 standing
     mode: Mode = "local"  # who drives: the policy (local), a person (user), or the person only sets the speed
+    gamepad: Path | None = None  # to drive and stop by, beside the keyboard; such as /dev/input/js0
     wait: bool = False  # stand until a person starts the car, instead of driving at once
     realtime: bool = True  # run before all other programs with memory locked, where that is permitted
     hello_s: float = 10.0  # s to wait for the policy server at the start
@@ -72,10 +75,11 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
         denied = stack.enter_context(realtime(context)) if config.realtime else []
         policy = stack.enter_context(closing(_policy(config, context)))
         info = policy.hello(config.hello_s)
-        car = stack.enter_context(closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)))
+        car = open_vehicle(config.vehicle, config.road_seed, config.length_m, config=config.car)
+        stack.enter_context(closing(car))
         info.spec.check(car.spec)
         _warm(car)
-        seats = [stack.enter_context(closing(seat)) for seat in _seats()]
+        seats = [stack.enter_context(closing(seat)) for seat in _seats(config)]
         limits, armed = _limits(config, info.spec), not config.wait
         loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed)
         stack.enter_context(closing(loop))
@@ -93,10 +97,12 @@ def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
     return LocalPolicy.load(config.policy) if config.policy else PolicyClient(context, config.server)
 
 
-def _seats() -> Iterator[Seat]:
+def _seats(config: DriveConfig) -> Iterator[Seat]:
     """Where people can say what they want of the car."""
     if sys.stdin.isatty():
         yield Keyboard()
+    if config.gamepad:
+        yield Gamepad(config.gamepad)
 
 
 def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:

@@ -4,17 +4,32 @@ A new vehicle is one new file and one line in `VEHICLES`.
 """
 
 from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
 from pkgutil import resolve_name
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.safety import Command
 
-# Name on the command line -> class, called with the route (road_seed, length_m), which a real car ignores. A simulated
-# one may be called with a third number too: how many times faster than real time its time passes.
-VEHICLES = {"simulated": "deploy.vehicles.simulated:SimulatedCar"}
+# Name on the command line -> class, called with the route (road_seed, length_m), which a real car ignores, and with
+# what it has keywords for of a `CarConfig`. A simulated one may be called with a third number too: how many times
+# faster than real time its time passes.
+VEHICLES = {
+    "simulated": "deploy.vehicles.simulated:SimulatedCar",
+    "pwm": "deploy.vehicles.pwm:PwmCar",
+}
+
+
+@dataclass(frozen=True)
+class CarConfig:
+    """What one vehicle or the other can be told beside the route."""
+
+    sensor_delay_s: float = 0.0  # until a frame of the simulated car arrives, stamped with when it was taken
+    actuator_delay_s: float = 0.0  # until a command acts on the simulated car, and its expiry does
+    calibration: Path = Path("car.toml")  # of the pwm car, see docs/vehicles.md
 
 
 @dataclass(frozen=True)
@@ -94,13 +109,31 @@ class VehicleError(Exception):
     exit_code = 2
 
 
-def open_vehicle(name: str, road_seed: int, length_m: float, speed: float = 1.0) -> Vehicle:
-    """The vehicle of that name; speed: times real time. Raises VehicleError where there is none, or no such speed."""
+def open_vehicle(
+    name: str, road_seed: int, length_m: float, speed: float = 1.0, config: CarConfig = CarConfig()
+) -> Vehicle:
+    """The vehicle of that name; speed: times real time.
+
+    Raises VehicleError where there is none, or none that can have such a speed or config.
+    """
     if name not in VEHICLES:
         raise VehicleError(f"vehicle {name} is unknown; expected one of {', '.join(VEHICLES)}")
     vehicle = resolve_name(VEHICLES[name])
+    told = _told(name, vehicle, config)
     if speed == 1:
-        return vehicle(road_seed, length_m)
+        return vehicle(road_seed, length_m, **told)
     if not hasattr(vehicle, "put_back"):  # it is a real one
         raise VehicleError(f"vehicle {name} drives in real time; speed is {speed:g}, expected 1")
-    return vehicle(road_seed, length_m, speed)
+    return vehicle(road_seed, length_m, speed, **told)
+
+
+def _told(name: str, vehicle: Any, config: CarConfig) -> dict[str, Any]:
+    """What of the config differs from the default, if the vehicle has keywords for it."""
+    default, known = vars(CarConfig()), signature(vehicle).parameters
+    told = {field: value for field, value in vars(config).items() if value != default[field]}
+    for field, value in told.items():
+        if field not in known:
+            raise VehicleError(f"vehicle {name} has no {field}; expected the default, {default[field]}")
+        if field.endswith("_s") and not value >= 0:
+            raise VehicleError(f"{field} is {value}; expected a time of at least 0")
+    return told

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from multiprocessing import get_context
@@ -33,12 +34,21 @@ class SimulatedCar:
     the car brakes; its process ends when nobody is left to ask it. Raises EOFError when that process has died.
 
     speed: how many times faster than real time the car's own time passes; all its moments are of `Time(speed)`.
+    sensor_delay_s, actuator_delay_s: see `RealTimeWorld`; in the car's own time.
     """
 
-    def __init__(self, road_seed: int, length_m: float, speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        road_seed: int,
+        length_m: float,
+        speed: float = 1.0,
+        sensor_delay_s: float = 0.0,
+        actuator_delay_s: float = 0.0,
+    ) -> None:
         context = get_context("spawn")  # a fork would share the threads and sockets of the control loop
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_live, args=(theirs, road_seed, length_m, speed), daemon=True)
+        world = (road_seed, length_m, speed, sensor_delay_s, actuator_delay_s)
+        self._process = context.Process(target=_live, args=(theirs, *world), daemon=True)
         self._process.start()
         theirs.close()
         if not self._pipe.poll(START_S):
@@ -71,10 +81,12 @@ class SimulatedCar:
         return self._pipe.recv()
 
 
-def _live(pipe: Connection, road_seed: int, length_m: float, speed: float) -> None:
+def _live(
+    pipe: Connection, road_seed: int, length_m: float, speed: float, sensor_delay_s: float, actuator_delay_s: float
+) -> None:
     """The car's process: time passes, questions are answered, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then closes the car
-    world = RealTimeWorld(road_seed, length_m, Time(speed).now)
+    world = RealTimeWorld(road_seed, length_m, Time(speed).now, sensor_delay_s, actuator_delay_s)
     # The world knows no other programs: where that is permitted, they do not delay it.
     with closing(world) as car, realtime(), suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(car.spec)
@@ -87,9 +99,21 @@ def _live(pipe: Connection, road_seed: int, length_m: float, speed: float) -> No
 
 
 class RealTimeWorld:
-    """A world that keeps up with a clock, braking from the moment the last command expired."""
+    """A world that keeps up with a clock, braking from the moment the last command expired.
 
-    def __init__(self, road_seed: int, length_m: float, clock: Callable[[], float] = time.monotonic) -> None:
+    sensor_delay_s: until a frame arrives, of a camera that takes one every `SUBSTEP_S` then; it is stamped with the
+    moment when it was taken, and image, measurements and truth are of that moment. actuator_delay_s: until a command
+    acts, and likewise until its expiry does.
+    """
+
+    def __init__(
+        self,
+        road_seed: int,
+        length_m: float,
+        clock: Callable[[], float] = time.monotonic,
+        sensor_delay_s: float = 0.0,
+        actuator_delay_s: float = 0.0,
+    ) -> None:
         vehicle = load_vehicle("city_car")
         scenario = load_scenario("paper", length_m=length_m)
         road = draw_road(scenario, vehicle, road_seed)
@@ -103,26 +127,28 @@ class RealTimeWorld:
         self._world = World(draw_scene(scenario, vehicle, road, np.random.default_rng(road_seed)))
         self._image = self._world.capture()
         self._clock = clock
-        self._simulated_until_s = self._expires_at_s = clock()
+        self._sensor_delay_s, self._actuator_delay_s = sensor_delay_s, actuator_delay_s
+        self._begin()
 
     def read(self) -> Frame:
-        """What the camera sees and the car measures now; `truth` is what only the world knows."""
+        """What the camera saw and the car measured as this frame was taken; `truth` is what only the world knows."""
         now_s = self._clock()
         self._catch_up(now_s)
-        world = self._world
-        self._image = world.capture()
-        return Frame(self._image, world.speed_mps, world.steering_rad, now_s, self._truth())
+        frame = self._frames[0] if self._sensor_delay_s else self._frame(now_s)
+        self._image = frame.image
+        return frame
 
     def send(self, command: Command) -> NDArray[np.float32]:
-        """Drive by `command` from now until it expires, then brake; returns the executed action, (2,)."""
-        self._catch_up(self._clock())
-        self._expires_at_s = command.expires_at_s
-        return self._world.command(np.array([command.steering, command.speed], np.float32))
+        """Drive by `command` until it expires, then brake; returns the action that is executed now, (2,)."""
+        now_s = self._clock()
+        self._commands.append((now_s + self._actuator_delay_s, command))
+        self._catch_up(now_s)
+        return self._world.executed
 
     def put_back(self, distance_m: float) -> None:
         """Stand the car in the middle of its lane, so far along the route; nobody commands it then."""
-        self._simulated_until_s = self._expires_at_s = self._clock()
         self._world.place(distance_m)
+        self._begin()
 
     def picture(self) -> NDArray[np.uint8]:
         """The car from behind, beside what its camera saw last, (height, width, 3) RGB."""
@@ -140,15 +166,53 @@ class RealTimeWorld:
         """Let the time pass that has passed."""
         self._catch_up(self._clock())
 
+    def _begin(self) -> None:
+        """From now on, with no command and no frame on its way."""
+        self._simulated_until_s = self._expires_at_s = self._clock()
+        self._commands: deque[tuple[float, Command]] = deque()  # on their way, each with when it acts
+        self._frames = deque([self._frame(self._simulated_until_s)])  # the first has arrived, later ones have not
+
     def _catch_up(self, now_s: float) -> None:
-        """Simulate up to now, braking from the moment the last command expired; part of a substep waits."""
-        steps = int((now_s - self._simulated_until_s) / SUBSTEP_S)
+        """Let time pass up to now, obeying each command from the moment it acts."""
+        while self._commands and self._commands[0][0] <= now_s:
+            acts_at_s, command = self._commands.popleft()
+            self._pass(acts_at_s)
+            self._expires_at_s = command.expires_at_s + self._actuator_delay_s
+            self._world.command(np.array([command.steering, command.speed], np.float32))
+        self._pass(now_s)
+
+    def _pass(self, until_s: float) -> None:
+        """Simulate up to then, braking from the moment the last command expired; part of a substep waits."""
+        steps = int((until_s - self._simulated_until_s) / SUBSTEP_S)
         driven = min(max(int((self._expires_at_s - self._simulated_until_s) / SUBSTEP_S), 0), steps)
-        self._simulated_until_s += steps * SUBSTEP_S
-        self._world.advance(driven * SUBSTEP_S)
+        self._advance(driven)
         if driven < steps:
             self._world.brake()
-            self._world.advance(min((steps - driven) * SUBSTEP_S, MAX_STALL_S))
+            stalled = max(steps - driven - round(MAX_STALL_S / SUBSTEP_S), 0)
+            self._simulated_until_s += stalled * SUBSTEP_S
+            self._advance(steps - driven - stalled)
+
+    def _advance(self, steps: int) -> None:
+        """Simulate so many substeps; with a camera whose frames come late, one after the other."""
+        if not self._sensor_delay_s:
+            self._world.advance(steps * SUBSTEP_S)
+            self._simulated_until_s += steps * SUBSTEP_S
+            return
+        for _ in range(steps):
+            self._world.advance(SUBSTEP_S)
+            self._simulated_until_s += SUBSTEP_S
+            self._film()
+
+    def _film(self) -> None:
+        """Take a frame, and forget those that had arrived before the newest that has."""
+        self._frames.append(self._frame(self._simulated_until_s))
+        arrived_s = self._simulated_until_s - self._sensor_delay_s
+        while self._frames[1].captured_at_s <= arrived_s:
+            self._frames.popleft()
+
+    def _frame(self, captured_at_s: float) -> Frame:
+        world = self._world
+        return Frame(world.capture(), world.speed_mps, world.steering_rad, captured_at_s, self._truth())
 
     def _truth(self) -> Truth:
         world = self._world

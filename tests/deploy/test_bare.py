@@ -15,8 +15,8 @@ from tests.refusal import import_without
 
 ROOT = Path(__file__).parents[2]
 BLOCKED = import_without(
-    {"torch", "gymnasium", "pybullet", "sim", "agent", "perception"},
-    *("deploy.server", "deploy.drive", "deploy.client", "deploy.replay"),
+    {"torch", "gymnasium", "pybullet", "sim", "agent", "perception", "adafruit_pca9685"},
+    *("deploy.server", "deploy.drive", "deploy.client", "deploy.replay", "deploy.vehicles.pwm", "deploy.gamepad"),
     *("deploy.safety_drivers.keyboard", "deploy.safety_drivers.scripted"),
 )
 SERVE = (
@@ -25,8 +25,15 @@ SERVE = (
 )
 
 
+ON_A_DONKEYCAR = import_without(
+    {"torch", "gymnasium", "pybullet", "sim", "agent", "perception", "av", "mcap"},
+    *("deploy.donkeycar_part", "deploy.ackermann"),
+)
+
+
 def test_server_client_and_loop_import_without_torch_gymnasium_and_pybullet():
     subprocess.run([sys.executable, "-c", BLOCKED], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", ON_A_DONKEYCAR], cwd=ROOT, check=True)
 
 
 @pytest.mark.slow

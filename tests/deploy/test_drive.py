@@ -22,7 +22,7 @@ from deploy.drive import DriveConfig, drive
 from deploy.log_reader import read_log
 from deploy.policy_spec import PolicyError
 from deploy.safety import Command
-from deploy.vehicles import VEHICLES, Frame, VehicleError, open_vehicle
+from deploy.vehicles import VEHICLES, CarConfig, Frame, VehicleError, open_vehicle
 from deploy.vehicles.simulated import SimulatedCar
 from tests.deploy.policies import SPEC, constant_policy, echo_policy
 
@@ -204,3 +204,30 @@ def test_only_a_simulated_car_can_be_faster_than_real_time(monkeypatch):
     assert open_vehicle("real", 0, 10.0).length_m == 10.0
     with pytest.raises(VehicleError, match="real drives in real time; speed is 2, expected 1"):
         open_vehicle("real", 0, 10.0, 2.0)
+
+
+def test_a_camera_that_is_later_than_an_action_may_be_old_never_moves_the_car(tmp_path):
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=1.0)
+    late = CarConfig(sensor_delay_s=0.2)
+    config = DriveConfig(policy=policy, car=late, out=tmp_path / "drive", time_limit_s=1.0, video=False)
+    drive(config)
+    entries = list(read_log(config.out / "drive.mcap"))
+    assert {entry.command.speed for entry in entries} == {-1.0}
+    assert all(entry.inputs.now_s - entry.inputs.captured_at_s >= 0.2 for entry in entries[3:])
+
+
+def test_a_gamepads_emergency_stop_stops_the_car(config, tmp_path):
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=1.0)
+    os.mkfifo(tmp_path / "js0")
+    pad = os.open(tmp_path / "js0", os.O_RDWR)
+    config = replace(config, policy=policy, gamepad=tmp_path / "js0", video=False)
+    with driving(config) as (car, summaries):
+        car.wait_for_speed(lambda speed: speed > 0.5)
+        os.write(pad, bytes([0, 0, 0, 0, 1, 0, 1, 1]))  # struct js_event: button 1 (B) is pressed
+        car.wait_for_speed(lambda speed: speed < 0.01)
+        car.finished = True
+        summaries.get(timeout=SOON_S)
+    os.close(pad)
+    entries = read_log(config.out / "drive.mcap")
+    assert entries[-1].safety == "e_stop"
+    assert [ask for entry in entries for ask in entry.inputs.asks] == ["e_stop"]

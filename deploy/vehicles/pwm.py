@@ -1,0 +1,118 @@
+"""A radio-controlled car: servo and speed controller on a PCA9685 board, and a camera that OpenCV can read."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from math import isfinite
+from multiprocessing import get_context
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.calibration import Calibration, read_calibration
+from deploy.estimate import Estimate
+from deploy.framing import fit
+from deploy.motors import INSIST_S, Motors, OpenBus, insist, linux_bus, live
+from deploy.safety import Command
+from deploy.vehicles import Frame, VehicleError, VehicleSpec
+from deploy.webcam import Webcam, open_camera
+
+START_S = 30.0  # to wait for the motors' process, beside the time that the ESC takes
+ANSWER_S = 0.5  # a write to the board takes 1 ms; a process that says nothing for so long is dead or stopped
+
+
+class PwmCar:
+    """See `deploy.vehicles.Vehicle`; it measures neither speed nor steering, so frames have those of an `Estimate`.
+
+    The motors are in a process of their own (`deploy.motors`): however the control loop dies, or is stopped, the car is
+    told to stop when its command expires. Should that process die, the next `send` stops the car from here.
+    open_bus, open_camera: what a test exchanges; the first must be picklable.
+    Raises CalibrationError, and VehicleError if board or camera is not there.
+    """
+
+    def __init__(
+        self,
+        road_seed: int = 0,
+        length_m: float = 0.0,
+        calibration: Path = Path("car.toml"),
+        open_bus: OpenBus = linux_bus,
+        open_camera: Callable[[Calibration], Any] = open_camera,
+    ) -> None:
+        if find_spec("adafruit_pca9685") is None:
+            raise VehicleError('vehicle pwm needs the driver of its servo board: pip install "lapwing[pwm]"')
+        told = read_calibration(calibration)
+        self.spec = VehicleSpec(
+            told.image_height,
+            told.image_width,
+            told.top_speed_mps,
+            told.max_steering_rad,
+            told.max_steering_rate_radps,
+        )
+        self._calibration, self._open_bus = told, open_bus
+        self._estimate = Estimate(self.spec, told.speed_lag_s)
+        self._webcam = Webcam(lambda: open_camera(told))
+        try:
+            self._start()
+        except VehicleError:
+            self.close()
+            raise
+
+    def read(self) -> Frame:
+        """The camera's newest picture, fitted to the policy. Raises VehicleError once the camera gives no more."""
+        image, captured_at_s = self._webcam.newest()
+        speed_mps, steering_rad = self._estimate.at(captured_at_s)
+        return Frame(
+            fit(image, self.spec.image_height, self.spec.image_width), speed_mps, steering_rad, captured_at_s, None
+        )
+
+    def send(self, command: Command) -> NDArray[np.float32]:
+        """Drive by `command` until it expires; returns what the pulses were, (2,).
+
+        Raises VehicleError when the board does not answer any more, ValueError for a command that is no number.
+        """
+        if not isfinite(command.steering + command.speed):
+            raise ValueError(f"command is {command}; expected two numbers")
+        sent = self._ask(command)
+        self._estimate.told(float(sent[0]), float(sent[1]), monotonic(), command.expires_at_s)
+        return sent
+
+    def picture(self) -> NDArray[np.uint8]:
+        """All that the camera saw last, (height, width, 3) RGB."""
+        return self._webcam.newest().image
+
+    def close(self) -> None:
+        """Stop the car, and let go of board and camera."""
+        self._pipe.close()
+        self._process.join(timeout=INSIST_S + 1)
+        self._process.kill()  # if it hangs, the car was stopped long ago
+        self._process.join()
+        self._process.close()
+        self._webcam.close()
+
+    def _start(self) -> None:
+        context = get_context("spawn")  # a fork would share the threads and sockets of the control loop
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=live, args=(theirs, self._calibration, self._open_bus), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._answer(START_S + self._calibration.arming_s)
+
+    def _ask(self, command: Command) -> NDArray[np.float32]:
+        with suppress(ConnectionError):  # it has died, which the answer tells too
+            self._pipe.send(command)
+        return self._answer(ANSWER_S)
+
+    def _answer(self, within_s: float) -> Any:
+        """What the motors' process says; if it has died or is stopped, the car is stopped from here."""
+        answer = None
+        with suppress(EOFError, ConnectionError):
+            answer = self._pipe.recv() if self._pipe.poll(within_s) else None
+        if answer is None:
+            insist(lambda: Motors(self._open_bus(self._calibration.i2c_bus), self._calibration))
+            raise VehicleError("the process that owns the motors died or hung; the car was stopped in its stead")
+        if isinstance(answer, VehicleError):
+            raise answer
+        return answer
