@@ -283,7 +283,7 @@ def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None
     def episodes(row: str) -> list[float]:
         return [run.episodes if run.succeeded else float("inf") for run in runs if run.row == row]
 
-    vae, pixels = episodes("DDPG, VAE"), episodes("DDPG, pixels")
+    vae, pixels, online, joint = (episodes(LEARNERS[name]) for name in ("ddpg", "pixels", "online", "joint"))
     r2 = json.loads(PROBE.read_bytes()) if PROBE.exists() else {}
     found: dict[str, float | None] = {
         "fixed_vae_episodes_median": median(vae) if vae else None,
@@ -291,6 +291,8 @@ def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None
         "fixed_vae_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, VAE"),
         "fixed_pixels_episodes_median": median(pixels) if pixels else None,
         "fixed_pixels_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, pixels"),
+        "fixed_online_episodes_median": median(online) if online else None,
+        "fixed_joint_episodes_median": median(joint) if joint else None,
         "country_disengagements_per_25km": median(map(per_25_km, country)) if country else None,
         "country_minutes": median(run.wall_min for run in country) if country else None,
         "country_steering_change": median(run.steering_change for run in country) if country else None,
