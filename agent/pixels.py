@@ -71,7 +71,8 @@ class ConvEncoder(nn.Module):
 class LatentEncoder(nn.Module):
     """Replaces the image at the head of an observation by the mean of a VAE's latent, by the weights of the moment.
 
-    What the VAE's own loss makes of it, SAC-AE (Yarats 2019, section 5) adds the critic's to: that is `joint`.
+    The VAE's own loss trains it, and if it is joint the critic's, too, but never the actor's (SAC-AE, Yarats 2019,
+    section 5).
     """
 
     def __init__(self, spec: ToLatent) -> None:
