@@ -263,7 +263,7 @@ def per_25_km(run: Country) -> float:
 
 def curves() -> Figure:
     """Metres of each test over the training episodes before it; thin lines are seeds."""
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = Figure(figsize=(15, 3.2), layout="constrained")
     panels = figure.subplots(1, len(LEARNERS), sharey=True)
     for axes, (name, row), colour in zip(panels, LEARNERS.items(), COLOURS, strict=False):
         for path in sorted((RESULTS / "curves").glob(f"{name}-*.json")):
