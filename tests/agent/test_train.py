@@ -408,6 +408,7 @@ def test_a_policy_with_a_vae_learned_online_is_trained_resumed_evaluated_and_exp
     assert export(ExportConfig(run=run, out=tmp_path / "policy.onnx"), Console(quiet=True)) <= 1e-4
     answer = OnnxPolicy.load(tmp_path / "policy.onnx").answer(np.zeros((64, 64, 3), np.uint8), np.zeros(6, np.float32))
     assert answer.novelty is not None
+    assert answer.value is not None
     assert answer.novelty > 1  # it never saw the dark
 
 
