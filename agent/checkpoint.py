@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.networks import Activation, Actor, Norm
-from agent.pixels import encoder_for, seen_by
+from agent.pixels import Image, ToLatent, encoder_for, seen_by
+from perception.encoders.vae import VAE, VAEConfig
 from perception.files import write_whole
 from perception.sight import PIXELS
 
@@ -50,6 +51,7 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     norm: Norm  # of the hidden layers
     activation: Activation  # of the hidden layers
     pixels: bool = False  # whether the policy sees by itself, instead of by an encoder
+    vae: VAEConfig | None = None  # by which it does, if it learned that online; None = by convolutions of the critic
     history: int  # executed actions in the state vector
     period_s: float
     image_height: int
@@ -68,6 +70,16 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """(height, width, colours) of the camera's image at the head of an observation; None if a latent is there."""
         return (self.image_height, self.image_width, 3) if self.pixels else None
 
+    @property
+    def seen(self) -> Image:
+        """The same as an algorithm asks for it: how the policy sees that image."""
+        return ToLatent(self.vae) if self.vae else self.image
+
+    @property
+    def sees_by(self) -> str:
+        """The same in words, for tables."""
+        return "VAE learned online" if self.vae else "pixels" if self.pixels else "VAE"
+
     def sight(self, run: Path) -> Path:
         """What `perception.sight.load_sight` needs for a policy in the folder of a run."""
         return PIXELS if self.pixels else run / "vae.safetensors"
@@ -75,9 +87,16 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def make_actor(facts: PolicyFacts) -> nn.Module:
     """An actor as the facts describe it, to drive with: its weights are yet to come."""
-    encoder, size = encoder_for(facts.obs_size, facts.image)
+    encoder, size = encoder_for(facts.obs_size, facts.seen)
     actor = Actor(size, facts.action_size, facts.hidden, facts.norm, facts.activation)
     return seen_by(encoder, actor).eval().requires_grad_(False)
+
+
+def vae_of(policy: nn.Module) -> VAE:
+    """The VAE by which a policy sees that learned it online."""
+    vae = policy.get_submodule("0.vae")
+    assert isinstance(vae, VAE)
+    return vae
 
 
 class Worth(NamedTuple):
@@ -127,7 +146,7 @@ def load_policy(path: Path) -> tuple[nn.Module, PolicyFacts, nn.Module | None]:
 def _value(facts: PolicyFacts, settings: str, weights: Tensor) -> nn.Module:
     """What those weights are of: the `value` of the algorithm with those settings."""
     trained_by = msgspec.json.decode(settings, type=resolve_name(CONFIGS[facts.algo]))
-    algorithm = resolve_name(ALGORITHMS[facts.algo])(trained_by, facts.obs_size, facts.action_size, image=facts.image)
+    algorithm = resolve_name(ALGORITHMS[facts.algo])(trained_by, facts.obs_size, facts.action_size, image=facts.seen)
     value = algorithm.value.eval().requires_grad_(False)
     load_flat_weights(value, weights)
     return value

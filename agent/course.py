@@ -9,12 +9,25 @@ import msgspec
 import numpy as np
 import torch
 
-from agent.checkpoint import PolicyFacts, Worth, flat_weights, load_flat_weights, make_actor, save_actor
+from agent.checkpoint import (
+    PolicyFacts,
+    Worth,
+    flat_weights,
+    load_flat_weights,
+    make_actor,
+    save_actor,
+    vae_of,
+)
+from agent.frame_replay import FrameReplay
 from agent.learner import Algorithm, Learner
 from agent.metrics import Curves, Table
 from agent.snapshot import CHECKPOINTS, Snapshot
 from agent.train_config import TrainConfig
 from deploy.wire import EpisodeReport
+from perception.encoders import save_encoder
+from perception.measures import errors, familiar_by
+
+FAMILIAR = 1000  # newest frames of the replay that tell what an encoder learned online is used to
 
 
 class Face(NamedTuple):
@@ -99,8 +112,7 @@ class Course:
         learner, progress = self.learner, self.progress
         if progress.add(report) and weights is not None:
             load_flat_weights(self._best, torch.from_numpy(weights.copy()))
-            worth = Worth(learner.algorithm.config, flat_weights(learner.algorithm.value))
-            save_actor(self.config.out / "actor.safetensors", self._best, self.facts, worth)
+            self._save_best()
         self._table.write([*msgspec.structs.astuple(report), learner.updates, round(learner.seconds, 2)])
         self._log(report)
         self._tell(report)
@@ -110,6 +122,15 @@ class Course:
         if learner.updates - self._saved_at >= self.config.checkpoint_every:
             self.save()
         return progress.over
+
+    def _save_best(self) -> None:
+        """Write the best policy, and by what it has learned to see once more on its own, for probes and other runs."""
+        algorithm, replay = self.learner.algorithm, self.learner.replay
+        worth = Worth(algorithm.config, flat_weights(algorithm.value))
+        save_actor(self.config.out / "actor.safetensors", self._best, self.facts, worth)
+        if self.facts.vae and isinstance(replay, FrameReplay):
+            vae = vae_of(self._best)
+            save_encoder(self.config.out / "vae.safetensors", vae, familiar_by(errors(vae, replay.latest(FAMILIAR))))
 
     def save(self) -> None:
         """Write a checkpoint; where that fails training goes on, with a warning."""

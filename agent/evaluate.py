@@ -83,7 +83,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> list[Row]:
     training = read_training(config.run / "episodes.csv", facts.period_s)
     rows = [
         *(drive_route(route, name, policy) for name, policy in baselines(facts.action_size, config.seed).items()),
-        drive_route(route, f"{facts.algo.upper()}, {'pixels' if facts.pixels else 'VAE'}", learned, training),
+        drive_route(route, f"{facts.algo.upper()}, {facts.sees_by}", learned, training),
     ]
     held_out = route.get_wrapper_attr("held_out")[: config.held_out] if config.held_out else ()
     route.close()

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from agent.checkpoint import PolicyFacts, load_policy
+from agent.checkpoint import PolicyFacts, load_policy, vae_of
 from agent.latent import RateLimit
 from agent.settings import Count, Whole, checked
 from deploy.policy import METADATA_KEY
@@ -96,10 +96,14 @@ class CameraPolicy(nn.Module):
 def load(run: Path) -> tuple[CameraPolicy, PolicyFacts]:
     """The policy of a run. Raises CheckpointError and EncoderError."""
     actor, facts, value = load_policy(run / "actor.safetensors")
-    weights = facts.sight(run)
-    familiar = None if facts.pixels else load_familiar(weights)
+    if facts.vae:  # both parts are in that file, of one version
+        encoder, actor = vae_of(actor), actor.get_submodule("1")
+    else:
+        encoder = load_sight(facts.sight(run))
+    blind = facts.pixels and not facts.vae  # to what is new
+    familiar = None if blind else load_familiar(run / "vae.safetensors")
     worth = None if value is None else Worth(value, facts.steering_reach)
-    return CameraPolicy(load_sight(weights), actor, familiar, worth).eval(), facts
+    return CameraPolicy(encoder, actor, familiar, worth).eval(), facts
 
 
 def export(config: ExportConfig, console: Console) -> float:

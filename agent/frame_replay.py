@@ -100,6 +100,11 @@ class FrameReplay:
         next_obs = torch.cat([latents[size:], next_obs[:, 1:]], dim=1)
         return found._replace(batch=found.batch._replace(obs=obs, next_obs=next_obs))
 
+    def latest(self, count: int) -> UInt8[Tensor, "n ..."]:
+        """The newest frames, at most so many, oldest first."""
+        held = min(count, self.stored, len(self._frames))
+        return self._frames[torch.arange(self.stored - held, self.stored) % len(self._frames)]
+
     def reprioritise(self, rows: Tensor, priorities: Tensor) -> None:
         """As `inner` does."""
         self.inner.reprioritise(rows, priorities)

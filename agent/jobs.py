@@ -138,7 +138,7 @@ def course(
     torch.manual_seed(config.seed)
 
     def new_algorithm() -> Algorithm:
-        return make_algorithm(config.algo, config.settings, facts)
+        return make_algorithm(config.algo, config.settings, facts, config.online)
 
     generator = torch.Generator().manual_seed(config.seed)
     replay = make_replay(config.replay_capacity, facts, generator)

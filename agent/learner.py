@@ -17,6 +17,8 @@ from agent.delivery import Inbox
 from agent.frame_replay import FrameReplay, inner_size
 from agent.latent import RateLimit
 from agent.loopback import Loopback
+from agent.online import Online, OnlineConfig
+from agent.pixels import ToLatent
 from agent.ratio import Ratio
 from agent.replay import Batch, Replay, Sample
 from agent.snapshot import Snapshot, learner_tensors, restore_learner, save_snapshot
@@ -71,10 +73,15 @@ class Algorithm(Protocol):
         ...
 
 
-def make_algorithm(algo: str, settings: Settings, facts: PolicyFacts) -> Algorithm:
-    """A fresh one for a vehicle whose steering moves only so fast; its weights are drawn from torch's own generator."""
+def make_algorithm(algo: str, settings: Settings, facts: PolicyFacts, online: OnlineConfig | None = None) -> Algorithm:
+    """A fresh one for a vehicle whose steering moves only so fast; its weights are drawn from torch's own generator.
+
+    online: settings of the VAE that learns beside it, where the policy has one.
+    """
     limit = RateLimit(facts.steering_reach)
-    return resolve_name(ALGORITHMS[algo])(settings, facts.obs_size, facts.action_size, limit, image=facts.image)
+    image = ToLatent(facts.vae, online.joint) if facts.vae and online else facts.seen
+    algorithm = resolve_name(ALGORITHMS[algo])(settings, facts.obs_size, facts.action_size, limit, image=image)
+    return Online(algorithm, algorithm.encoder, online) if facts.vae and online else algorithm
 
 
 def make_replay(capacity: int, facts: PolicyFacts, generator: torch.Generator) -> Replay | FrameReplay:

@@ -8,20 +8,20 @@ import torch
 from rich.console import Console
 
 from agent.actors import CONFIG, FACTS, GRAPH, Orders, make_env
-from agent.checkpoint import PolicyFacts
+from agent.checkpoint import PolicyFacts, make_actor
 from agent.course import Face, Progress
 from agent.crews import Crew, load_crew
 from agent.experience import usable
 from agent.jobs import Doing, Failed, Heard, Said, in_turns, learn
 from agent.latent import HISTORY, LatentState
 from agent.rendezvous import Rendezvous, rendezvous
-from agent.settings import checked
+from agent.settings import SettingsError, checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.train_config import TrainConfig, insist_on_sense, resolved
 from perception.files import alone_in, write_whole
 from perception.graph import encoder_graph
-from perception.sight import PIXELS, load_sight
+from perception.sight import LEARNED, ONLINE, load_sight
 
 FREE = {"resume", "actors", "envs_per_actor", "max_episodes", "passes", "checkpoint_every"}  # to change on --resume
 FREE |= {"launcher", "address", "listen", "keys"}
@@ -65,7 +65,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
         write_whole(config.out / CONFIG, written)
         write_whole(config.out / FACTS, msgspec.json.format(msgspec.json.encode(facts)))
-        if config.encoder != PIXELS:
+        if config.encoder not in LEARNED:
             shutil.copyfile(config.encoder, config.out / "vae.safetensors")
         write_whole(config.out / GRAPH, graph)
         face = Face(console.print, status.update)
@@ -115,9 +115,14 @@ def _insist_on_beginning(config: TrainConfig, written: bytes) -> None:
 
 
 def gather_facts(config: TrainConfig) -> PolicyFacts:
-    """What the policy will be trained for, read off the environment. Raises EncoderError."""
+    """What the policy will be trained for, read off the environment. Raises EncoderError and SettingsError."""
     with closing(LatentState(make_env(config), load_sight(config.encoder))) as env:
-        return _facts(config, env)
+        facts = _facts(config, env)
+    if (vae := facts.vae) and (vae.height_px, vae.width_px) != (facts.image_height, facts.image_width):
+        found, expected = (vae.height_px, vae.width_px), (facts.image_height, facts.image_width)
+        raise SettingsError(f"online.vae sees images of {found} pixels (height, width); the camera's are {expected}")
+    make_actor(facts)  # which finds out whether there can be such a VAE
+    return facts
 
 
 def _facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
@@ -137,7 +142,8 @@ def _facts(config: TrainConfig, env: LatentState) -> PolicyFacts:
         hidden=config.settings.hidden,
         norm=config.settings.actor_norm,
         activation=config.settings.activation,
-        pixels=config.encoder == PIXELS,
+        pixels=config.encoder in LEARNED,
+        vae=config.online.vae if config.encoder == ONLINE else None,
         history=HISTORY,
         period_s=1 / env.metadata["render_fps"],
         image_height=height,

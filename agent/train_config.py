@@ -8,9 +8,10 @@ from agent.algorithms.d4pg import D4PGConfig
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.noise import OrnsteinUhlenbeckConfig
+from agent.online import OnlineConfig
 from agent.ratio import Ratio
 from agent.settings import Count, Positive, SettingsError, Whole
-from perception.sight import PIXELS
+from perception.sight import LEARNED
 
 Settings = DDPGConfig | TD3Config | D4PGConfig
 
@@ -52,7 +53,7 @@ def driving_d4pg() -> D4PGConfig:
 class TrainConfig:
     """Learn to drive a route by an asynchronous learner."""
 
-    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # written by `lapwing pretrain`; pixels = learn to see, too
+    encoder: Path = Path("runs/demo/vae/vae.safetensors")  # `lapwing pretrain` wrote it; pixels, online = learn to see
     episodes: Path = Path("runs/demo/episodes")  # random episodes, which are learned from too
     strict: bool = False  # what is damaged in them is an error; else it is left out with a warning
     out: Path = Path("runs/demo/train")  # folder that the run is written to
@@ -78,6 +79,7 @@ class TrainConfig:
     publish_every: Count = 20  # updates until actors are sent new weights
     replay_capacity: Count = 100_000  # transitions
     ratio: Ratio = field(default_factory=Ratio)
+    online: OnlineConfig = field(default_factory=OnlineConfig)  # the VAE with --encoder online
     noise: OrnsteinUhlenbeckConfig = field(default_factory=OrnsteinUhlenbeckConfig)
     ddpg: DDPGConfig = field(default_factory=DDPGConfig)
     td3: TD3Config = field(default_factory=driving_td3)
@@ -97,8 +99,10 @@ def insist_on_sense(config: TrainConfig) -> None:
         raise SettingsError(f"keys is {config.keys} but nobody listens; expected --listen tcp://HOST:PORT too")
     if config.sync and (config.listen or config.launcher != "local"):
         raise SettingsError("sync is for one process, without --listen and --launcher ray")
-    if config.encoder == PIXELS and not config.sync:
-        raise SettingsError("encoder is pixels, which are too many to be kept for a learner elsewhere; expected --sync")
+    if config.encoder in LEARNED and not config.sync:
+        raise SettingsError(
+            f"encoder is {config.encoder}: frames are too many to be kept for a learner elsewhere; expected --sync"
+        )
 
 
 def resolved(config: TrainConfig, top_m: float) -> TrainConfig:

@@ -84,6 +84,7 @@ class Adam:
         if torch.compiler.is_compiling():
             self._equations(gradients)
             return
+        gradients = [in_order_of(*pair) for pair in zip(self.weights, gradients, strict=True)]
         torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
             self.weights,
             gradients,
@@ -119,6 +120,17 @@ class Adam:
         """Go on from there. Raises KeyError or RuntimeError when it is of another shape."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
+
+
+def in_order_of(weight: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with its numbers in memory in the order of the weight's.
+
+    The fused kernel pairs them as they lie there, and those of a convolution over images with channels last, too, are
+    not in the order of its weights.
+    """
+    if gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
 
 
 def descend(optimizer: Adam, loss: Tensor, max_norm: float | None = None) -> Tensor:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from perception import pretrain
+from perception import objective
 from perception.frames import drive_frames
 from perception.pretrain import PretrainConfig, Trainer
 
@@ -99,13 +99,13 @@ def epoch_s(step: Callable[[], None], steps: int, batch: int) -> float:
 def losses(images: Tensor, config: PretrainConfig) -> dict[str, float]:
     """The loss after some steps in bfloat16 and in float32, the mean of the last tenth."""
     found = {}
-    has_bfloat16 = pretrain.has_bfloat16
+    has_bfloat16 = objective.has_bfloat16
     for name, low in (("float32", False), ("bfloat16", True)):
-        pretrain.has_bfloat16 = lambda _, low=low: low
+        objective.has_bfloat16 = lambda _, low=low: low
         trainer = Trainer(config, torch.device("cpu"))
         made = [trainer.step(images, step)[0] for step in range(config.steps)]
         found[name] = sum(made[-config.steps // 10 :]) / len(made[-config.steps // 10 :])
-    pretrain.has_bfloat16 = has_bfloat16
+    objective.has_bfloat16 = has_bfloat16
     return found
 
 
@@ -126,7 +126,7 @@ def main(config: Config) -> None:
         "naive_epoch_10k_s": round(median(times["naive"]), 2),
         "x_naive": round(median(b / a for a, b in zip(times["ours"], times["naive"], strict=True)), 2),
         "threads": config.threads,
-        "bfloat16": pretrain.has_bfloat16(torch.device("cpu")),
+        "bfloat16": objective.has_bfloat16(torch.device("cpu")),
         "loss_float32": round(lost["float32"], 2),
         "loss_bfloat16": round(lost["bfloat16"], 2),
     }

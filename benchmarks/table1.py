@@ -36,6 +36,7 @@ from agent.checkpoint import load_actor
 from agent.evaluate import PAPER, Row, baselines, drive_roads, drive_route, read_training, road_of
 from agent.latent import LatentState
 from agent.noise import greedy
+from agent.online import OnlineConfig
 from agent.plot import COLOURS, png
 from agent.ratio import Ratio
 from agent.train import train
@@ -43,10 +44,12 @@ from agent.train_config import TrainConfig
 from benchmarks.runs import prepare, write_page
 from perception.files import write_whole
 from perception.probe import ProbeConfig, probe
-from perception.sight import PIXELS, Pixels, load_sight
+from perception.sight import ONLINE, PIXELS, Pixels, load_sight
 
 RESULTS, RUNS, DOCS = Path("benchmarks/results/table1"), Path("runs/table1"), Path("docs")
 LEARNERS = {"pixels": "DDPG, pixels", "ddpg": "DDPG, VAE", "td3": "TD3, VAE", "d4pg": "D4PG, VAE"}
+LEARNERS |= {"online": "DDPG, VAE learned online", "joint": "DDPG, VAE learned jointly"}
+SEEING = {"pixels": PIXELS, "online": ONLINE, "joint": ONLINE}  # of DDPG that learns to see, too
 PROBE = RESULTS / "probe.json"
 NAMES = {row: name for name, row in LEARNERS.items()}
 BASELINES = tuple(baselines(0, 0))
@@ -115,10 +118,11 @@ def baseline(seed: int, row: str) -> Fixed:
 def learn(seed: int, learner: str, console: Console) -> Fixed:
     """Learn a seed's road by turns, then drive it once by the best policy."""
     episodes, encoder, _ = prepare(RUNS)
-    algo, encoder = ("ddpg", PIXELS) if learner == "pixels" else (learner, encoder)
+    algo, encoder = ("ddpg", SEEING[learner]) if learner in SEEING else (learner, encoder)
     out = RUNS / f"{learner}-{seed}"
     asked: dict[str, Any] = {"algo": algo, "seed": seed, "road_seed": seed, "max_episodes": MAX_EPISODES}
-    config = TrainConfig(out=out, encoder=encoder, episodes=episodes, sync=True, passes=1, **asked)
+    online = OnlineConfig(joint=learner == "joint")
+    config = TrainConfig(out=out, encoder=encoder, online=online, episodes=episodes, sync=True, passes=1, **asked)
     began = time.perf_counter()
     progress = train(config, console)
     wall_s = time.perf_counter() - began
@@ -259,7 +263,7 @@ def per_25_km(run: Country) -> float:
 
 def curves() -> Figure:
     """Metres of each test over the training episodes before it; thin lines are seeds."""
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = Figure(figsize=(15, 3.2), layout="constrained")
     panels = figure.subplots(1, len(LEARNERS), sharey=True)
     for axes, (name, row), colour in zip(panels, LEARNERS.items(), COLOURS, strict=False):
         for path in sorted((RESULTS / "curves").glob(f"{name}-*.json")):
@@ -279,7 +283,7 @@ def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None
     def episodes(row: str) -> list[float]:
         return [run.episodes if run.succeeded else float("inf") for run in runs if run.row == row]
 
-    vae, pixels = episodes("DDPG, VAE"), episodes("DDPG, pixels")
+    vae, pixels, online, joint = (episodes(LEARNERS[name]) for name in ("ddpg", "pixels", "online", "joint"))
     r2 = json.loads(PROBE.read_bytes()) if PROBE.exists() else {}
     found: dict[str, float | None] = {
         "fixed_vae_episodes_median": median(vae) if vae else None,
@@ -287,6 +291,8 @@ def summary(runs: list[Fixed], country: list[Country]) -> dict[str, float | None
         "fixed_vae_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, VAE"),
         "fixed_pixels_episodes_median": median(pixels) if pixels else None,
         "fixed_pixels_succeeded": sum(run.succeeded for run in runs if run.row == "DDPG, pixels"),
+        "fixed_online_episodes_median": median(online) if online else None,
+        "fixed_joint_episodes_median": median(joint) if joint else None,
         "country_disengagements_per_25km": median(map(per_25_km, country)) if country else None,
         "country_minutes": median(run.wall_min for run in country) if country else None,
         "country_steering_change": median(run.steering_change for run in country) if country else None,

@@ -11,7 +11,7 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
-from perception.sight import PIXELS, Sight, load_sight
+from perception.sight import LEARNED, Sight, load_sight
 
 OPSET = 20
 SOURCE = "sha256 of the weights"  # key in the metadata of an encoder's graph
@@ -55,13 +55,13 @@ class Mean(nn.Module):
 
 
 def encoder_graph(weights: Path) -> bytes:
-    """The encoder in those weights, or none for PIXELS: ONNX, `image` uint8 (batch, H, W, 3) → `z` float32 (batch, Z).
+    """The encoder in those weights as ONNX: `image` uint8 (batch, H, W, 3) → `z` float32 (batch, Z); as load_sight.
 
     It is read from the .onnx beside the weights, which `lapwing pretrain` writes; where that is missing or of other
     weights it is made anew, in some seconds. Raises EncoderError.
     """
     encoder = load_sight(weights)
-    if weights == PIXELS:
+    if weights in LEARNED:
         return _traced(encoder, "")
     source, beside = sha256(weights.read_bytes()).hexdigest(), weights.with_suffix(".onnx")
     if beside.exists() and _source(beside) == source:

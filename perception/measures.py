@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from perception.encoders import Familiar
 from perception.encoders.convolutions import Autoencoder
 from perception.shards import LABELS
 
@@ -75,3 +76,8 @@ def squared_errors(encoder: Autoencoder, z: Float[Tensor, "n z"], images: UInt8[
 def errors(encoder: Autoencoder, images: UInt8[Tensor, "n h w 3"]) -> Float[Tensor, " n"]:
     """The mean squared error of each image's reconstruction, over pixels in [0, 1] and colours."""
     return torch.cat([squared_errors(encoder, encoder.encode_mean(c), c) for c in images.split(CHUNK)])
+
+
+def familiar_by(error: Float[Tensor, " n"]) -> Familiar:
+    """What an encoder is used to that rebuilds images of that with such mean squared errors."""
+    return Familiar(*np.quantile(error.numpy(), (0.5, 0.9, 0.99)).tolist())

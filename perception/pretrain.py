@@ -8,7 +8,6 @@ from pkgutil import resolve_name
 from typing import Literal
 
 import msgspec
-import numpy as np
 import torch
 from jaxtyping import UInt8
 from rich.console import Console
@@ -22,10 +21,11 @@ from perception.encoders.vae import VAEConfig
 from perception.files import write_whole
 from perception.frames import Frames, read_frames
 from perception.graph import encoder_graph
-from perception.measures import active_units, errors, known, means, psnr_db
+from perception.measures import active_units, errors, familiar_by, known, means, psnr_db
+from perception.objective import taught
 from perception.pictures import reconstructions
 from perception.progress import progress_bar
-from perception.warp import Ruler, WarpConfig, warped
+from perception.warp import Ruler, WarpConfig
 
 CHECKED = 1000  # held-out images of which the penalty is told
 HELD_OUT = 10  # one frame in ten is kept from training: the last episodes
@@ -146,16 +146,11 @@ class Trainer:
         config, device, progress = self.config, images.device, step / self.config.steps
         self.optimizer.param_groups[0]["lr"] = config.lr * annealing(progress)
         chosen = torch.randint(len(images), (config.batch // 2,), generator=self.generator, device=device)
-        batch = warped(images[chosen.repeat(2)], config.warp, self.generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
-            loss = self.encoder.loss(batch.images, self.generator, progress)
-        total = loss.total
-        if config.warp.weight:
-            total = total + config.warp.weight * self.ruler.error(loss.mean, batch.amounts, batch.sign)
+        loss = taught(self.encoder, self.ruler, images[chosen], config.warp, self.generator, progress)
         self.optimizer.zero_grad()
-        total.backward()
+        loss.total.backward()
         self.optimizer.step()
-        if not math.isfinite(lost := total.item()):
+        if not math.isfinite(lost := loss.total.item()):
             raise PretrainError(f"the loss is {lost} in step {step}: the learning rate, lr {config.lr:g}, is too high")
         return lost, loss.reconstruction.item() / self.encoder.seen(images[:1]).numel()
 
@@ -183,11 +178,6 @@ def measure(encoder: Autoencoder, learned: Frames, held: Frames) -> dict:
         "active_units": active,
         "collapsed": active == 0,
         "penalty": penalty,
-        "familiar": Familiar(*np.quantile(error.numpy(), (0.5, 0.9, 0.99)).tolist()),
+        "familiar": familiar_by(error),
         "lane_r2": known(means(encoder, learned.images), learned.labels, mu, held.labels),
     }
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """True where bfloat16 is computed in hardware; elsewhere it is slower than float32."""
-    return device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)

@@ -10,10 +10,12 @@ from perception.encoders import load_encoder
 from perception.encoders.convolutions import Autoencoder, EyeConfig
 
 PIXELS = Path("pixels")  # stands for an encoder's file where the policy is to see by itself
+ONLINE = Path("online")  # and where an encoder learns while the policy does, and becomes a part of it
+LEARNED = PIXELS, ONLINE
 
 
 class Pixels(nn.Module):
-    """Leaves images as they are, as numbers 0 … 255 in the order (H, W, C), for `agent.pixels.ConvEncoder`."""
+    """Leaves images as they are, as numbers 0 … 255 in the order (H, W, C), for the encoders of `agent.pixels`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,5 +30,5 @@ Sight = Autoencoder | Pixels
 
 
 def load_sight(path: Path) -> Sight:
-    """The encoder in that file, or none for PIXELS. Raises EncoderError."""
-    return Pixels() if path == PIXELS else load_encoder(path)
+    """The encoder in that file, or none where it is yet to be LEARNED. Raises EncoderError."""
+    return Pixels() if path in LEARNED else load_encoder(path)

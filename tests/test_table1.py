@@ -1,6 +1,7 @@
 """Table I: finished runs are kept and read back, and the figures are those worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -38,10 +39,17 @@ def test_the_table_tells_medians_and_the_most_beside_the_paper():
     assert "| TD3, VAE, seed 0 | yes | 40 | 3.5 | 2 | 0.040 |" in text  # 1 in 12.5 km
 
 
+def test_a_vae_that_learns_online_has_a_row_of_its_own():
+    runs = [learned(0, 2), *(replace(learned(seed, 4 + seed), row="DDPG, VAE learned online") for seed in range(3))]
+    assert "| DDPG, VAE learned online | 3 | 3 | 5 (6) | 50 | 0.5 | none in 750 m | 0.020 |" in table(runs, [])
+    assert summary(runs, [])["fixed_online_episodes_median"] == 5
+
+
 def test_a_seed_that_failed_counts_as_endless():
     found = summary([learned(0, 2), learned(1, 3), learned(2, 35, succeeded=False)], [])
     assert (found["fixed_vae_episodes_median"], found["fixed_vae_episodes_max"]) == (3, math.inf)
     assert found["fixed_vae_succeeded"] == 2
+    assert found["fixed_online_episodes_median"] is None
     assert found["country_disengagements_per_25km"] is None
 
 

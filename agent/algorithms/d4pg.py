@@ -12,7 +12,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from agent.networks import ONE_PIECE, Activation, Actor, CategoricalCritic, Layout
-from agent.pixels import encoder_for, seen_by
+from agent.pixels import Image, encoder_for, seen_by
 from agent.replay import Batch, Sample
 from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import polyak, project, target_of
@@ -76,7 +76,7 @@ class D4PG:
         action_size: int,
         executed: Executed = as_asked,
         layout: Layout = ONE_PIECE,
-        image: tuple[int, int, int] | None = None,
+        image: Image = None,
     ) -> None:
         self.config, self.executed = config, executed
         self.encoder, size = encoder_for(obs_size, image)
@@ -87,7 +87,7 @@ class D4PG:
         self.target_actor = target_of(self.actor)
         self.target_critic = target_of(self.critic)
         self.actor_optimizer = Adam(self.actor, lr=config.actor_lr)
-        self.critic_optimizer = Adam(self.encoder, self.critic, lr=config.critic_lr)
+        self.critic_optimizer = Adam(self.encoder.of_critic, self.critic, lr=config.critic_lr)
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # a child of the weights' own
         self.updates = 0
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from agent.networks import ONE_PIECE, Activation, Actor, Critics, Layout
-from agent.pixels import encoder_for, seen_by
+from agent.pixels import Image, encoder_for, seen_by
 from agent.replay import Batch, Sample
 from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import polyak, smoothing_noise, target_of, td_target
@@ -72,7 +72,7 @@ class TD3:
         action_size: int,
         executed: Executed = as_asked,
         layout: Layout = ONE_PIECE,
-        image: tuple[int, int, int] | None = None,
+        image: Image = None,
     ) -> None:
         self.config, self.executed = config, executed
         self.encoder, size = encoder_for(obs_size, image)
@@ -82,7 +82,7 @@ class TD3:
         self.target_actor = target_of(self.actor)
         self.target_critics = target_of(self.critics)
         self.actor_optimizer = Adam(self.actor, lr=config.actor_lr)
-        self.critic_optimizer = Adam(self.encoder, self.critics, lr=config.critic_lr)
+        self.critic_optimizer = Adam(self.encoder.of_critic, self.critics, lr=config.critic_lr)
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # a child of the weights' own
         self.updates = 0
 

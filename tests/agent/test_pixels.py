@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from agent.algorithms import ALGORITHMS, CONFIGS
-from agent.algorithms.td3 import TD3Config
+from agent.algorithms.ddpg import DDPGConfig
 from agent.pixels import ConvEncoder, NoEncoder, encoder_for, shifted
 from agent.replay import Batch
 from agent.snapshot import load_newest
@@ -135,7 +135,8 @@ def test_a_policy_is_learned_from_pixels_and_goes_on_where_it_was(lamp, tmp_path
         replay_capacity=200,
         n_step=2,
         layers={"state": 1},
-        td3=TD3Config(hidden=(32,), batch_size=32, actor_lr=2e-3, critic_lr=2e-3),
+        algo="ddpg",
+        ddpg=DDPGConfig(hidden=(32,), batch_size=32, actor_lr=1e-3, critic_lr=1e-3, tau=0.05),
         out=tmp_path / "straight",
     )
     result = train_sync(config, Console(quiet=True))

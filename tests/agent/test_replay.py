@@ -401,3 +401,13 @@ def test_what_does_not_fit_the_frames_is_refused():
     other = FrameReplay(Replay(5, 2, 1, torch.Generator()), (2, 2))
     with pytest.raises(ValueError, match="frames of the saved replay are"):
         other.restore(ring.state())
+
+
+def test_the_latest_frames_are_the_newest_in_the_order_in_which_they_came():
+    ring = FrameReplay(Replay(3, 1, 1, torch.Generator()), (1, 2))
+    assert len(ring.latest(2)) == 0
+    for i in range(3):  # frames 0 to 3; there is room for three
+        frames = torch.tensor([[i, i], [i + 1, i + 1]], dtype=torch.float32)
+        ring.add(Batch(frames[:1], torch.zeros(1, 1), torch.zeros(1), torch.zeros(1), frames[1:]))
+    assert ring.latest(2)[:, 0, 0].tolist() == [2, 3]
+    assert ring.latest(9)[:, 0, 0].tolist() == [1, 2, 3]

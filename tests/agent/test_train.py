@@ -26,6 +26,7 @@ from agent.checkpoint import load_actor, load_policy
 from agent.course import Progress
 from agent.evaluate import EvaluateConfig, evaluate
 from agent.export import ExportConfig, export
+from agent.online import OnlineConfig
 from agent.ratio import Ratio
 from agent.settings import SettingsError
 from agent.snapshot import SnapshotError, load_newest
@@ -34,10 +35,11 @@ from agent.train_config import TrainConfig
 from deploy.policy import OnnxPolicy
 from deploy.wire import Delivery, EpisodeReport, Experience, pack
 from perception.dataset import Dataset
-from perception.encoders import EncoderError
+from perception.encoders import EncoderError, load_encoder
+from perception.encoders.vae import VAEConfig
 from perception.files import FolderInUseError, alone_in
 from perception.shards import DatasetError
-from perception.sight import PIXELS
+from perception.sight import LEARNED, ONLINE, PIXELS
 from tests.agent.processes import training, until_it_says, workers_of
 
 
@@ -357,15 +359,26 @@ def test_by_turns_a_run_depends_on_its_seed_alone(encoder, dataset, tmp_path):
     assert weights[0] != weights[2]
 
 
-def test_pixels_are_learned_from_in_one_process_only(dataset, tmp_path):
-    with pytest.raises(SettingsError, match=r"encoder is pixels.*expected --sync"):
-        train(TrainConfig(encoder=PIXELS, episodes=dataset, out=tmp_path / "run"), Console(quiet=True))
+@pytest.mark.parametrize("encoder", LEARNED, ids=str)
+def test_pixels_are_learned_from_in_one_process_only(encoder, dataset, tmp_path):
+    with pytest.raises(SettingsError, match=rf"encoder is {encoder}.*expected --sync"):
+        train(TrainConfig(encoder=encoder, episodes=dataset, out=tmp_path / "run"), Console(quiet=True))
     assert not (tmp_path / "run").exists()
 
 
+def test_a_vae_that_sees_other_images_than_the_camera_takes_is_refused(dataset, tmp_path):
+    small = OnlineConfig(vae=VAEConfig(height_px=32))
+    config = TrainConfig(encoder=ONLINE, online=small, episodes=dataset, out=tmp_path / "run", sync=True)
+    with pytest.raises(SettingsError, match=r"online.vae sees images of \(32, 64\) pixels.*camera's are \(64, 64\)"):
+        train(config, Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+SHORT = {"length_m": 12.0, "max_episodes": 1, "sync": True, "ratio": Ratio(3.0), "replay_capacity": 300}
+
+
 def test_a_policy_that_learns_to_see_is_trained_evaluated_and_exported_like_any_other(dataset, tmp_path):
-    asked = {"length_m": 12.0, "max_episodes": 1, "sync": True, "ratio": Ratio(3.0), "replay_capacity": 300}
-    config = TrainConfig(encoder=PIXELS, episodes=dataset, out=tmp_path / "run", **asked)
+    config = TrainConfig(encoder=PIXELS, episodes=dataset, out=tmp_path / "run", **SHORT)
     train(config, Console(quiet=True))
     _, facts = load_actor(tmp_path / "run/actor.safetensors")
     assert (facts.pixels, facts.obs_size) == (True, 64 * 64 * 3 + 6)
@@ -374,6 +387,29 @@ def test_a_policy_that_learns_to_see_is_trained_evaluated_and_exported_like_any_
     assert learned.policy == "DDPG, pixels"
     assert export(ExportConfig(run=tmp_path / "run", out=tmp_path / "policy.onnx"), Console(quiet=True)) <= 1e-4
     assert OnnxPolicy.load(tmp_path / "policy.onnx").spec.image_height == 64
+
+
+@pytest.mark.slow
+def test_a_policy_with_a_vae_learned_online_is_trained_resumed_evaluated_and_exported_like_any_other(dataset, tmp_path):
+    run = tmp_path / "run"
+    online = OnlineConfig(vae=VAEConfig(latent=8), joint=True)
+    config = TrainConfig(encoder=ONLINE, online=online, episodes=dataset, out=run, checkpoint_every=1, **SHORT)
+    train(config, Console(quiet=True))
+    learned_steps = load_newest(run / "checkpoints", pytest.fail).tensors["algorithm.online.steps"]
+    progress = train(replace(config, resume=True, max_episodes=2), Console(quiet=True))
+    assert (len(progress.tests), int(learned_steps)) == (2, 3 * online.steps)
+    assert load_newest(run / "checkpoints", pytest.fail).tensors["algorithm.online.steps"] == 6 * online.steps
+    actor, facts = load_actor(run / "actor.safetensors")
+    assert (facts.pixels, facts.vae) == (True, online.vae)
+    alone = load_encoder(run / "vae.safetensors").state_dict()
+    assert all(torch.equal(alone[name], x) for name, x in actor.get_submodule("0.vae").state_dict().items())
+    *_, learned = evaluate(EvaluateConfig(run=run, out=tmp_path / "t.json"), Console(quiet=True))
+    assert learned.policy == "DDPG, VAE learned online"
+    assert export(ExportConfig(run=run, out=tmp_path / "policy.onnx"), Console(quiet=True)) <= 1e-4
+    answer = OnnxPolicy.load(tmp_path / "policy.onnx").answer(np.zeros((64, 64, 3), np.uint8), np.zeros(6, np.float32))
+    assert answer.novelty is not None
+    assert answer.value is not None
+    assert answer.novelty > 1  # it never saw the dark
 
 
 def test_by_turns_there_are_as_many_updates_after_each_episode_as_the_paper_has(encoder, dataset, tmp_path):

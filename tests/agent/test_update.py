@@ -34,6 +34,22 @@ def test_it_moves_weights_as_torchs_adam_does(monkeypatch, in_graph, l2):
             assert torch.allclose(weight, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("weights_in", [torch.contiguous_format, torch.channels_last])
+def test_convolutions_move_as_torchs_adam_moves_them(weights_in):
+    """Whatever order their gradients have in memory: of pictures with channels last it is another than the weights'."""
+    torch.manual_seed(0)
+    ours, theirs = (nn.Conv2d(3, 4, 3, stride=2).to(memory_format=weights_in) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    adam, reference = Adam(ours, lr=0.01), torch.optim.Adam(theirs.parameters(), lr=0.01)
+    for _ in range(3):
+        image = torch.rand(2, 8, 8, 3).permute(0, 3, 1, 2)
+        descend(adam, ours(image).square().sum())
+        reference.zero_grad()
+        theirs(image).square().sum().backward()
+        reference.step()
+    assert torch.allclose(ours.weight, theirs.weight, atol=1e-6)
+
+
 def test_the_first_step_is_the_step_size_by_hand():
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 1.0)
