@@ -11,6 +11,8 @@ import zmq
 from numpy.typing import NDArray
 
 from deploy.faults import Fault, Kind
+from deploy.keys import ClientKeys
+from deploy.policy_spec import PolicyError
 from deploy.sockets import connect
 from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, WireError, pack, unpack
 
@@ -19,8 +21,11 @@ SILENT = Fault("silent", "silent")
 REFUSALS: dict[str, Kind] = {
     "superseded": "refused",
     "malformed": "malformed",
+    "version": "malformed",
     "mismatch": "foreign",
     "invalid": "invalid",
+    "replayed": "stale",
+    "flooding": "refused",
 }
 
 
@@ -31,21 +36,26 @@ class ServerError(Exception):
 
 
 class PolicyClient:
-    """Speaks with one policy server and finds it again by itself when it was restarted.
+    """Speaks with one policy server and finds it again by itself when it was restarted with the same policy.
 
     `dropped` counts the replies that were not good enough to drive by; `fault` tells what the server did
-    instead of giving the action that was asked for last.
+    instead of giving the action that was asked for last. `agreed` is whose actions are driven by: what said hello, or
+    another policy that the same server changed to under way, if a car can go on by it.
     """
 
-    def __init__(self, context: zmq.Context, address: str):
+    def __init__(
+        self, context: zmq.Context, address: str, keys: ClientKeys | None = None, pinned: bool = False
+    ) -> None:
+        """keys: those of this client, if the server has some. pinned: no other policy is accepted under way."""
         self.dropped: Counter[str] = Counter()
         self.fault = SILENT
+        self.agreed: PolicyInfo | None = None
         self._address = address
-        self._policy_id = ""
-        self._socket = connect(context, zmq.DEALER, address)
+        self._pinned = pinned
+        self._socket = connect(context, zmq.DEALER, address, keys=keys)
 
     def hello(self, timeout_s: float) -> PolicyInfo:
-        """Ask who serves; only that policy's actions are accepted from then on.
+        """Ask who serves; from then on that policy's actions are accepted, and frames count anew.
 
         Raises ServerError if nobody answers in time, or somebody does who does not speak our protocol.
         """
@@ -53,7 +63,7 @@ class PolicyClient:
         while (now_s := time.monotonic()) < deadline_s:
             again_s = min(now_s + ASK_AGAIN_S, deadline_s)
             if self._send(pack(Hello()), again_s) and (info := self._introduction(again_s)):
-                self._policy_id = info.policy_id
+                self.agreed = info
                 return info
         raise ServerError(
             f"no policy server answered at {self._address} within {timeout_s:g} s; start one with `lapwing serve`"
@@ -69,7 +79,7 @@ class PolicyClient:
     ) -> Action | None:
         """The action for this frame, or None if no valid one arrived until `deadline_s` (monotonic).
 
-        image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: a number of this frame's own.
+        image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: greater than that of all frames since hello.
         """
         request = Act(seq, captured_at_s)
         self.fault = SILENT
@@ -79,6 +89,8 @@ class PolicyClient:
             reply = self._receive()
             if isinstance(reply, Action) and self._is_valid(reply, request):
                 return reply
+            if isinstance(reply, PolicyInfo):
+                self._meet(reply)
             if isinstance(reply, Refusal) and reply.seq == seq:
                 return self._drop(REFUSALS[reply.code], f"refusing: {reply.reason}")
         return None
@@ -123,16 +135,45 @@ class PolicyClient:
                 raise ServerError(f"policy server at {self._address} is {self.fault.detail}")
         return None
 
+    def _meet(self, info: PolicyInfo) -> None:
+        """Somebody says, in the middle of a drive, who serves now; the car goes on by it only if that is safe."""
+        agreed = self.agreed
+        if agreed is None or info == agreed:
+            return
+        if info.policy_id == agreed.policy_id:
+            self.agreed = info  # the server was restarted
+        elif self._pinned or info.session != agreed.session:
+            self._drop("foreign", f"serving another policy ({info.policy_id}, not {agreed.policy_id})")
+        else:
+            self._follow(agreed, info)
+
+    def _follow(self, agreed: PolicyInfo, info: PolicyInfo) -> None:
+        try:
+            agreed.spec.check_successor(info.spec)
+        except PolicyError as error:
+            self._drop("foreign", f"serving a policy that does not fit: {error}")
+        else:
+            self.agreed = info
+
     def _is_valid(self, reply: Action, request: Act) -> bool:
-        if (reply.seq, reply.captured_at_s) != (request.seq, request.captured_at_s):
+        agreed = self.agreed
+        if agreed is None or reply.session != agreed.session:
+            self._drop("stale", "another than before: it was restarted")
+            self._ask_who()
+        elif (reply.seq, reply.captured_at_s) != (request.seq, request.captured_at_s):
             self._drop("stale", f"late: it answered frame {reply.seq}, not {request.seq}")
-        elif reply.policy_id != self._policy_id:
-            self._drop("foreign", f"serving another policy ({reply.policy_id}, not {self._policy_id})")
+        elif reply.policy_id != agreed.policy_id:
+            self._drop("foreign", f"serving another policy ({reply.policy_id}, not {agreed.policy_id})")
         elif not all(math.isfinite(a) and -1 <= a <= 1 for a in reply.action):
             self._drop("invalid", f"answering {reply.action}, outside [-1, 1]")
         else:
             return True
         return False
+
+    def _ask_who(self) -> None:
+        """Say hello without waiting; the answer is understood whenever it comes."""
+        with suppress(zmq.Again):
+            self._socket.send_multipart(pack(Hello()), zmq.NOBLOCK)
 
     def _drop(self, kind: Kind, detail: str) -> None:
         self.dropped[kind] += 1

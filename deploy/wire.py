@@ -7,6 +7,7 @@ shape of each array), then each array as a raw frame, which is read in place. No
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
+from secrets import randbits
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from deploy.policy_spec import PolicySpec
 
-VERSION = 2
+VERSION = 3
 MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAY_BYTES = 32 * 1024 * 1024  # a camera frame is 12 KB, the weights of a large agent 4 MB
 
@@ -24,6 +25,7 @@ Dtype = Literal["|u1", "<f4", "<i8", "|b1"]
 Length = Annotated[int, Meta(ge=0, le=MAX_ARRAY_BYTES)]
 Shape = Annotated[tuple[Length, ...], Meta(max_length=8)]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # and the next one can still be written; msgpack ends at 2⁶⁴
+Session = Annotated[int, Meta(ge=0, lt=2**53)]  # what every language can tell apart, also with floats alone
 ActorNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Array = NDArray[Any]
 
@@ -41,20 +43,21 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
 
 
 class Hello(Message, frozen=True):
-    """Car to server: which policy do you serve?"""
+    """Car to server: which policy do you serve? My frames count anew from here."""
 
 
 class PolicyInfo(Message, frozen=True):
-    """Server to car, the answer to Hello."""
+    """Server to car, the answer to Hello; also unasked, to everybody, when another policy begins to serve."""
 
     spec: PolicySpec
     policy_id: str
+    session: Session  # of the server, drawn when it starts
 
 
 class Act(Message, frozen=True):
     """Car to server. Arrays: state (S,) float32, image (H, W, 3) uint8 RGB."""
 
-    seq: Number
+    seq: Number  # greater than all before it since Hello
     captured_at_s: float  # on the car's clock; the server only echoes it
 
 
@@ -66,14 +69,16 @@ class Action(Message, frozen=True):
     action: tuple[float, float]  # steering and speed set-point in [-1, 1]
     policy_id: str
     inference_s: float
+    session: Session
     novelty: float | None = None  # of the frame, see deploy.policy.Answer
+    value: float | None = None  # of the action, as the critic sees it
 
 
 class Refusal(Message, frozen=True):
     """Server to car: this request gets no action, and why."""
 
     seq: Number | None  # None if the request could not even be read
-    code: Literal["superseded", "malformed", "mismatch", "invalid"]
+    code: Literal["superseded", "malformed", "version", "mismatch", "invalid", "replayed", "flooding"]
     reason: str
 
 
@@ -170,6 +175,11 @@ _encode = msgspec.msgpack.Encoder().encode
 @lru_cache
 def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind)
+
+
+def new_session() -> int:
+    """A number that no other start of a server has drawn."""
+    return randbits(53)
 
 
 def pack(message: Message, *arrays: Array) -> list[bytes | memoryview]:

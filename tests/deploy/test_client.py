@@ -11,6 +11,7 @@ import pytest
 import zmq
 
 from deploy.client import PolicyClient, ServerError
+from deploy.faults import Fault
 from deploy.sockets import bind
 from deploy.wire import Act, Action, Hello, Message, PolicyInfo, Refusal, pack, unpack
 from tests.deploy.policies import IMAGE, SPEC, STATE
@@ -43,12 +44,12 @@ def _answer(socket: zmq.Socket, end: zmq.Socket, reply: Reply) -> None:
         client, *frames = socket.recv_multipart()
         message, arrays = unpack(frames, Hello | Act)
         hello = isinstance(message, Hello)
-        for answer in [PolicyInfo(SPEC, "good")] if hello else reply(message, arrays):
+        for answer in [PolicyInfo(SPEC, "good", 5)] if hello else reply(message, arrays):
             socket.send_multipart([client, *([answer] if isinstance(answer, bytes) else pack(answer))])
 
 
 def good(act: Act, action: tuple[float, float] = (0.5, -0.5)) -> Action:
-    return Action(act.seq, act.captured_at_s, action, "good", 0.001)
+    return Action(act.seq, act.captured_at_s, action, "good", 0.001, 5)
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def test_hello_tells_what_is_served(tmp_path):
     address = f"ipc://{tmp_path}/s"
     silent = server(address, lambda act, arrays: [])
     with silent, zmq.Context() as context, PolicyClient(context, address) as client:
-        assert client.hello(SOON_S) == PolicyInfo(SPEC, "good")
+        assert client.hello(SOON_S) == PolicyInfo(SPEC, "good", 5)
 
 
 def test_hello_to_nobody_is_an_error_that_says_what_to_do(tmp_path):
@@ -101,9 +102,9 @@ def test_the_server_receives_exactly_what_the_car_saw(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "bad"),
     [
-        ("stale", lambda act: Action(act.seq - 1, act.captured_at_s, (0, 0), "good", 0)),
-        ("stale", lambda act: Action(act.seq, act.captured_at_s - 0.1, (0, 0), "good", 0)),
-        ("foreign", lambda act: Action(act.seq, act.captured_at_s, (0, 0), "evil", 0)),
+        ("stale", lambda act: Action(act.seq - 1, act.captured_at_s, (0, 0), "good", 0, 5)),
+        ("stale", lambda act: Action(act.seq, act.captured_at_s - 0.1, (0, 0), "good", 0, 5)),
+        ("foreign", lambda act: Action(act.seq, act.captured_at_s, (0, 0), "evil", 0, 5)),
         ("invalid", lambda act: good(act, (float("nan"), 0.0))),
         ("invalid", lambda act: good(act, (0.0, 1.5))),
         ("malformed", lambda act: b"junk"),

@@ -9,8 +9,8 @@ import zmq
 
 from deploy.policy import OnnxPolicy
 from deploy.policy_spec import PolicyError
-from deploy.server import PolicyServer, ServeConfig, serve
-from deploy.sockets import AddressError, bind, connect
+from deploy.server import PolicyServer, ServeConfig, listen, serve
+from deploy.sockets import AddressError, connect
 from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, pack, unpack
 from tests.deploy.policies import IMAGE, SPEC, STATE, constant_policy, echo_policy
 
@@ -53,7 +53,7 @@ class Backlog:
 def peers(policy: OnnxPolicy, address: str) -> Iterator[Peers]:
     with (
         zmq.Context() as context,
-        bind(context, zmq.ROUTER, address, queue=64) as server,
+        listen(context, address, SPEC) as server,
         connect(context, zmq.DEALER, address, queue=64) as client,
     ):
         yield Peers(policy, server, client)
@@ -90,7 +90,7 @@ def test_only_the_newest_of_the_waiting_frames_gets_an_action(served):
         served.client.send_multipart(act(seq))
     served.client.send_multipart(pack(Hello()))
     backlog = Backlog(served.server_socket, size=4)
-    PolicyServer(served.server._policy, backlog).turn()
+    PolicyServer(served.server.policy, backlog).turn()
     replies = [unpack(served.client.recv_multipart(), PolicyInfo | Action | Refusal)[0] for _ in range(4)]
     assert isinstance(replies[0], PolicyInfo)
     assert [(type(r), r.seq) for r in replies[1:]] == [(Action, 3), (Refusal, 1), (Refusal, 2)]
@@ -113,7 +113,7 @@ def test_malformed_messages_are_refused_counted_and_do_no_harm(served):
         [b"junk", b"more"],
         [b"\x91" * 60_000],
         [b"", *act(1)],
-        pack(Action(1, 0.0, (0, 0), "", 0)),
+        pack(Action(1, 0.0, (0, 0), "", 0, 0)),
     ]
     assert {reply.code for reply in served.ask(*junk)} == {"malformed"}
     assert served.server.counts["malformed"] == len(junk)

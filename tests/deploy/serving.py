@@ -1,0 +1,131 @@
+"""A real `lapwing serve` in a process of its own, and beside it a car that behaves well and keeps the time."""
+
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from deploy.client import PolicyClient
+from tests.deploy.policies import IMAGE, STATE
+
+ROOT = Path(__file__).parents[2]
+SOON_S = 60.0  # more than anything here takes, however slow the machine
+PACE_S = 0.004  # between two frames of the car
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen
+    address: str
+
+    def resident_bytes(self) -> int:
+        """How much memory it holds (Linux)."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
+
+    def until_it_says(self, text: str) -> list[str]:
+        """The lines that it says, down to the one with that text."""
+        lines: list[str] = []
+        while not lines or text not in lines[-1]:
+            line = self.process.stdout.readline()
+            assert line, f"the server ended: {self.process.communicate()}, after {lines}"
+            lines.append(line)
+        return lines
+
+
+@contextmanager
+def serving(policy: Path, bind: str = "tcp://127.0.0.1:0", *more: str) -> Iterator[Server]:
+    """A server of that policy; it is killed at the latest when it is no longer needed."""
+    command = [sys.executable, "-m", "lapwing", "serve", "--policy", str(policy), "--bind", bind, *more]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            server = Server(process, "")
+            server.address = server.until_it_says("serving policy")[-1].split(" on ")[1].split(";")[0]
+            yield server
+        finally:
+            process.kill()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What became of the frames of the car that behaves well."""
+
+    right: int  # answered in time, and as an echo policy must
+    wrong: int
+    silent: int  # no answer within a second
+    p50_s: float
+    p99_s: float
+
+
+class WellBehaved:
+    """Asks an echo policy with another frame each time, one after the other, in a process of its own."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def figures(self) -> Figures:
+        """Of all frames since it was asked last."""
+        return self.over(0)
+
+    def over(self, frames: int) -> Figures:
+        """Of so many frames from now on."""
+        self._pipe.send(frames)
+        return self._pipe.recv()
+
+
+@contextmanager
+def well_behaved(address: str) -> Iterator[WellBehaved]:
+    """Such a car, which has said hello."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_behave, args=(address, theirs))
+    process.start()
+    try:
+        assert ours.recv() == "ready"
+        yield WellBehaved(ours)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _behave(address: str, pipe: Connection) -> None:
+    with zmq.Context() as context, PolicyClient(context, address) as client:
+        client.hello(SOON_S)
+        pipe.send("ready")
+        wanted: int | None = None  # how many frames the figures are to be of
+        results: list[tuple[str, float]] = []
+        for seq in count(1):
+            if wanted is None and pipe.poll(0):
+                wanted = pipe.recv()
+                results = results if wanted == 0 else []
+            if wanted is not None and len(results) >= wanted:
+                pipe.send(_figures(results))
+                wanted, results = None, []
+            results.append(_ask(client, seq))
+            time.sleep(PACE_S)
+
+
+def _ask(client: PolicyClient, seq: int) -> tuple[str, float]:
+    image, state = IMAGE.copy(), STATE.copy()
+    image[0, 0, 0], state[0] = seq % 256, np.float32(seq % 200 / 100 - 1)
+    asked_at_s = time.monotonic()
+    action = client.act(seq, image, state, asked_at_s, asked_at_s + 1.0)
+    took_s = time.monotonic() - asked_at_s
+    if action is None:
+        return "silent", took_s
+    expected = (seq % 256 / 255, state[0])
+    right = (action.seq, action.captured_at_s) == (seq, asked_at_s) and np.allclose(action.action, expected, atol=1e-6)
+    return "right" if right else "wrong", took_s
+
+
+def _figures(results: list[tuple[str, float]]) -> Figures:
+    verdicts = [verdict for verdict, _ in results]
+    p50_s, p99_s = np.percentile([took_s for _, took_s in results] or [0.0], [50, 99])
+    return Figures(*(verdicts.count(v) for v in ("right", "wrong", "silent")), float(p50_s), float(p99_s))
