@@ -68,7 +68,7 @@ def serve(config: ServeConfig) -> None:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     keys = ServerKeys.load(config.keys) if config.keys else None
     with interruptible(), suppress(KeyboardInterrupt), ExitStack() as stack:
-        policy = _first(config.policy, console.print)
+        policy = first_policy(config.policy, console.print)
         context = stack.enter_context(zmq.Context())
         socket = stack.enter_context(closing(listen(context, config.bind, policy.spec, keys, config.insecure)))
         server = PolicyServer(policy, socket)
@@ -101,8 +101,8 @@ def describe(policy: OnnxPolicy) -> str:
     return f"policy {policy.id} of run {spec.run} ({size} camera, {rate_hz:g} Hz)"
 
 
-def _first(path: Path, tell: Callable[[str], None]) -> OnnxPolicy:
-    """The policy to begin with. What it is unfit for is told; no action of that kind will leave."""
+def first_policy(path: Path, tell: Callable[[str], None]) -> OnnxPolicy:
+    """The policy to begin with. What it is unfit for is told, and no such answer leaves. Raises PolicyError."""
     policy = OnnxPolicy.load(path)
     warm_up(policy)
     try:

@@ -27,7 +27,7 @@ OPTIONS = {
 }
 # A heartbeat to a peer that has died aborts the process while the queue of what it sent is full (libzmq 4.3.5): so a
 # DEALER, which gets no more than it has asked for, has room for more than it can ask. A SUB and a ROUTER, whose peers
-# may send what they like, send none; a ROUTER has those of its clients, which also tell it how long to wait for them.
+# may send what they like, send none.
 ANSWERS = 1000  # messages
 QUIET = {
     zmq.HEARTBEAT_IVL: 0,
@@ -35,6 +35,7 @@ QUIET = {
     zmq.TCP_KEEPALIVE_IDLE: 1,  # s
     zmq.TCP_KEEPALIVE_INTVL: 1,  # s
     zmq.TCP_KEEPALIVE_CNT: 2,
+    zmq.TCP_MAXRT: 3000,  # ms for a peer to acknowledge what it was sent, when the kernel does not ask
 }
 
 
@@ -130,7 +131,7 @@ def _check(address: str, lowest_port: int) -> None:
 def _refuse_beyond_loopback(address: str) -> None:
     if is_remote(address):
         raise AddressError(
-            f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed without keys, see `lapwing keys`"
+            f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed without keys (`lapwing keys`)"
         )
 
 

@@ -1,6 +1,7 @@
 """A real `lapwing serve` in a process of its own, and beside it a car that behaves well and keeps the time."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import numpy as np
 import zmq
@@ -22,23 +25,39 @@ SOON_S = 60.0  # more than anything here takes, however slow the machine
 PACE_S = 0.004  # between two frames of the car
 
 
-@dataclass
 class Server:
-    process: subprocess.Popen
-    address: str
+    """The process, and what it says."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        self.lines: Queue[str] = Queue()
+        self._reader = Thread(target=lambda: [self.lines.put(line) for line in process.stdout], daemon=True)
+        self._reader.start()
+        self.said_before = ""  # it was ready
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self.said_before.rsplit(" on ", 1)[1].split(";")[0]
+
+    @property
+    def metrics_url(self) -> str:
+        return self.said_before.split("metrics at ")[1].split()[0]
 
     def resident_bytes(self) -> int:
         """How much memory it holds (Linux)."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
-    def until_it_says(self, text: str) -> list[str]:
-        """The lines that it says, down to the one with that text."""
-        lines: list[str] = []
-        while not lines or text not in lines[-1]:
-            line = self.process.stdout.readline()
-            assert line, f"the server ended: {self.process.communicate()}, after {lines}"
-            lines.append(line)
-        return lines
+    def until_it_is_ready(self) -> None:
+        while "serving policy" not in self.said_before:
+            self.said_before += self.lines.get(timeout=SOON_S)
+
+    def end(self) -> str:
+        """Ask it to end, which must be in good order; its last line."""
+        self.process.terminate()
+        assert self.process.wait(SOON_S) == 0, self.process.stderr.read()
+        self._reader.join()
+        return self.lines.queue[-1]
 
 
 @contextmanager
@@ -46,12 +65,13 @@ def serving(policy: Path, bind: str = "tcp://127.0.0.1:0", *more: str) -> Iterat
     """A server of that policy; it is killed at the latest when it is no longer needed."""
     command = [sys.executable, "-m", "lapwing", "serve", "--policy", str(policy), "--bind", bind, *more]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        server = Server(process)
         try:
-            server = Server(process, "")
-            server.address = server.until_it_says("serving policy")[-1].split(" on ")[1].split(";")[0]
+            server.until_it_is_ready()
             yield server
         finally:
             process.kill()
+            server._reader.join()
 
 
 @dataclass(frozen=True)

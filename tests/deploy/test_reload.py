@@ -63,7 +63,10 @@ def damaged(path: Path) -> Path:
         (damaged, "truncated or not an ONNX file"),
         (lambda path: constant_policy(path, float("nan"), 0.0), r"answers \[nan, 0.0\] to a black frame"),
         (lambda path: constant_policy(path, 0.0, 2.0), "expected"),
-        (lambda path: echo_policy(path, msgspec.structs.replace(SPEC, period_s=0.05)), "period_s is 0.05, expected 0.1"),
+        (
+            lambda path: echo_policy(path, msgspec.structs.replace(SPEC, period_s=0.05)),
+            "period_s is 0.05, expec",
+        ),
         (lambda path: echo_policy(path, msgspec.structs.replace(SPEC, top_speed_mps=9.0)), "top_speed_mps is 9"),
         (lambda path: echo_policy(path, msgspec.structs.replace(SPEC, history=3)), "has tensors"),
         (lambda path: echo_policy(path, None), "not exported by Lapwing"),
