@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from agent.snapshot import snapshots
 from agent.sync import SyncConfig, train_sync
@@ -62,3 +63,11 @@ def write_page(page: Path, benchmark: str, text: str) -> None:
     if before.count(begin) != 1 or before.count(end) != 1 or before.index(end) < before.index(begin):
         raise PageError(f"{page}: expected the lines {begin.strip()} and {end.strip()} once each, in that order")
     write_whole(page, f"{before.split(begin)[0]}{begin}\n{text}\n\n{end}{before.split(end)[1]}".encode())
+
+
+def markdown(shown: Table) -> str:
+    """The same table for a page of the docs."""
+    columns = [[str(cell) for cell in column.cells] for column in shown.columns]
+    heads = [str(column.header) for column in shown.columns]
+    lines = [" | ".join(heads), " | ".join("---" for _ in heads), *map(" | ".join, zip(*columns, strict=True))]
+    return "\n".join(f"| {line} |" for line in lines)

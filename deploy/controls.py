@@ -1,7 +1,7 @@
 """What people ask of a driving car, by keyboard, gamepad or dashboard, and how policy and person are mixed."""
 
 from threading import Lock
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -26,6 +26,23 @@ class Heard(Struct, frozen=True):
     mode: Mode = "local"
     asks: tuple[Ask, ...] = ()
     hands: Hands | None = None
+
+
+class Seat(Protocol):
+    """Where a person says what they want: a keyboard, a gamepad."""
+
+    hint: str  # how they say it, for the terminal
+
+    def poll(self, controls: "Controls", now_s: float) -> None:
+        """Tell what they have said since the last time; called once a control period, never waits.
+
+        Whoever could stop the car and is gone has it stopped.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the device."""
+        ...
 
 
 class Controls:

@@ -1,7 +1,8 @@
 """`lapwing drive`: drive a vehicle by a policy, with all that is seen and done kept in a folder."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from deploy.client import PolicyClient
 from deploy.clock import no_collections
-from deploy.controls import Controls, Mode
+from deploy.controls import Controls, Mode, Seat
 from deploy.display import Display
 from deploy.drive_log import DriveLog, DriveSummary, read_log, summarize, write_summary
+from deploy.keyboard import Keyboard
 from deploy.local_policy import LocalPolicy
 from deploy.loop import ControlLoop, Policy, Tick
 from deploy.policy_spec import PolicySpec
@@ -22,6 +24,7 @@ from deploy.safety import Limits
 from deploy.signals import interruptible
 from deploy.vehicles import Frame, Vehicle, VehicleSpec, open_vehicle
 from deploy.video import Video
+from deploy.wire import PolicyInfo
 
 Watcher = Callable[[Frame, NDArray[np.float32]], None]  # is told every frame, and what the motors were sent for it
 Watch = Callable[[VehicleSpec, float], AbstractContextManager[Watcher]]  # of such a vehicle, every so many seconds
@@ -40,6 +43,7 @@ class DriveConfig:
     max_speed: float = 1.0  # speed set-point that is never exceeded; 1 is the vehicle's top speed, -1 standing
     mode: Mode = "local"  # who drives: the policy (local), a person (user), or the person only sets the speed
     wait: bool = False  # stand until a person starts the car, instead of driving at once
+    realtime: bool = True  # run before all other programs with memory locked, where that is permitted
     hello_s: float = 10.0  # s to wait for the policy server at the start
     time_limit_s: float = 300.0  # s until the drive is given up; 250 m at 10 km/h take 90 s
     video: bool = True  # film the drive
@@ -56,16 +60,23 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
     """
     controls = controls or Controls(config.mode)
     display = Display(str(config.policy or config.server), config.watchdog_s)
-    with interruptible(), zmq.Context() as context, closing(_policy(config, context)) as policy:
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        context = stack.enter_context(zmq.Context())
+        denied = stack.enter_context(realtime(context)) if config.realtime else []
+        policy = stack.enter_context(closing(_policy(config, context)))
         info = policy.hello(config.hello_s)
-        with closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)) as car:
-            info.spec.check(car.spec)
-            _warm(car)
-            display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
-            limits = _limits(config, info.spec)
-            loop = ControlLoop(car, policy, info.spec, limits, controls, config.deadline_s, armed=not config.wait)
-            with closing(loop), watch(car.spec, info.spec.period_s) if watch else nullcontext() as watcher:
-                _drive(config, loop, info.spec.period_s, display, watcher)
+        car = stack.enter_context(closing(open_vehicle(config.vehicle, config.road_seed, config.length_m)))
+        info.spec.check(car.spec)
+        _warm(car)
+        seats = [stack.enter_context(closing(seat)) for seat in _seats()]
+        limits, armed = _limits(config, info.spec), not config.wait
+        loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed)
+        stack.enter_context(closing(loop))
+        watcher = stack.enter_context(watch(car.spec, info.spec.period_s)) if watch else None
+        for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
+            display.say(what)
+        _drive(config, loop, info, display, watcher)
     summary = summarize(read_log(config.out / "drive.jsonl"))
     write_summary(config.out, summary)
     display.conclude(summary, str(config.out))
@@ -74,6 +85,12 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
 
 def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
     return LocalPolicy.load(config.policy) if config.policy else PolicyClient(context, config.server)
+
+
+def _seats() -> Iterator[Seat]:
+    """Where people can say what they want of the car."""
+    if sys.stdin.isatty():
+        yield Keyboard()
 
 
 def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:
@@ -86,16 +103,17 @@ def _warm(car: Vehicle) -> None:
     car.picture()
 
 
-def _drive(config: DriveConfig, loop: ControlLoop, period_s: float, display: Display, watcher: Watcher | None) -> None:
+def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Display, watcher: Watcher | None) -> None:
     """Drive to the end, keeping a log and a video; both are complete also after Ctrl-C."""
     with ExitStack() as stack:
         log = stack.enter_context(DriveLog(config.out))
-        film = stack.enter_context(closing(Video(config.out / "drive.mp4", period_s))) if config.video else None
+        film = (
+            stack.enter_context(closing(Video(config.out / "drive.mp4", info.spec.period_s))) if config.video else None
+        )
         stack.enter_context(display)
         stack.enter_context(no_collections())
-        for denied in stack.enter_context(realtime()):
-            display.say(f"without {denied}")
         stack.enter_context(suppress(KeyboardInterrupt))
+        display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
         for now in _ticks(loop, config.time_limit_s):
             log.write(now.entry)
             display.show(now.entry)

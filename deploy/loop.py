@@ -1,5 +1,6 @@
 """The control loop: a frame drives, from camera to policy to motors, every control period in real time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clock import RateKeeper
-from deploy.controls import Controls, Heard, mixed
+from deploy.controls import Controls, Heard, Seat, mixed
 from deploy.drive_log import Entry
 from deploy.eyes import camera_check
 from deploy.faults import Fault
@@ -57,10 +58,11 @@ class ControlLoop:
         spec: PolicySpec,
         limits: Limits,
         controls: Controls,
+        seats: Sequence[Seat],
         deadline_s: float,
         armed: bool,
     ) -> None:
-        self.car, self.policy, self.limits, self.controls = car, policy, limits, controls
+        self.car, self.policy, self.limits, self.controls, self.seats = car, policy, limits, controls, seats
         self.clock = RateKeeper(spec.period_s)
         self.memory = Memory.standing(self.clock.now(), armed=armed)
         self._vector = StateVector(spec.top_speed_mps, spec.max_steering_rad, spec.history)
@@ -72,7 +74,7 @@ class ControlLoop:
         """Drive one control period. trouble: why the car must not be driven although all else may be well."""
         lateness_s = self.clock.wait()
         frame = self.car.read()
-        heard = self.controls.hear(self.clock.now())
+        heard = self._hear()
         state = self._vector.assemble(frame.speed_mps, frame.steering_rad)
         fault = trouble or self._camera_fault(frame)
         asked_at_s = self.clock.now()
@@ -105,6 +107,12 @@ class ControlLoop:
     def close(self) -> None:
         """The vehicle stops by itself; this lets go of what the loop itself holds."""
         self._steal.close()
+
+    def _hear(self) -> Heard:
+        now_s = self.clock.now()
+        for seat in self.seats:
+            seat.poll(self.controls, now_s)
+        return self.controls.hear(now_s)
 
     def _ask(self, frame: Frame, state: NDArray[np.float32]) -> Action | None:
         deadline_s = frame.captured_at_s + self._deadline_s

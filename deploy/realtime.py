@@ -5,16 +5,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import zmq
+
 PRIORITY = 50  # of 1 to 99: above all ordinary programs, and equal to the kernel's own interrupt threads
 MCL_CURRENT, MCL_FUTURE = 1, 2  # all memory that is there, and all that comes (mlockall(2))
 
 
 @contextmanager
-def realtime() -> Iterator[list[str]]:
-    """Run what is inside before everything else, with its memory locked; yields what was not permitted, and why."""
-    denied = [what for what in (_scheduled(), _locked()) if what]
+def realtime(context: zmq.Context | None = None) -> Iterator[list[str]]:
+    """Run what is inside before everything else, with its memory locked; yields what was not permitted, and why.
+
+    It is for this thread and those of the context, whose first socket is yet to be opened; what is started meanwhile,
+    processes and threads, is ordinary.
+    """
+    unscheduled, unlocked = _scheduled(), _locked()
+    if context is not None and unscheduled is None:
+        context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
+        context.set(zmq.THREAD_PRIORITY, PRIORITY)
     try:
-        yield denied
+        yield [what for what in (unscheduled, unlocked) if what]
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         ctypes.CDLL(None).munlockall()
@@ -22,7 +31,6 @@ def realtime() -> Iterator[list[str]]:
 
 def _scheduled() -> str | None:
     try:
-        # What it starts is to be ordinary again: the simulated car, a recorder.
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
     except OSError as error:
         return f"SCHED_FIFO ({error.strerror}; allow it by `ulimit -r {PRIORITY}` or CAP_SYS_NICE)"

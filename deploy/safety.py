@@ -76,7 +76,7 @@ def step(memory: Memory, inputs: Inputs, limits: Limits) -> Memory:
     """One control cycle of the machine."""
     fault = inputs.fault or _fault_of(inputs, limits)
     good = 0 if fault else memory.good + 1
-    armed = (memory.armed or "start" in inputs.asks) and not _disarmed(inputs, fault)
+    armed = (memory.armed or "start" in inputs.asks) and not _disarmed(memory, inputs, fault)
     seen = msgspec.structs.replace(memory, armed=armed, good=good, fault=fault)
     state = _next_state(seen, inputs, limits)
     command = _command(seen, state, inputs, limits)
@@ -95,9 +95,10 @@ def _fault_of(inputs: Inputs, limits: Limits) -> Fault | None:
     return None
 
 
-def _disarmed(inputs: Inputs, fault: Fault | None) -> bool:
-    """Whether it now takes a person to start the car."""
-    return "stop" in inputs.asks or "e_stop" in inputs.asks or (fault is not None and not fault.passing)
+def _disarmed(memory: Memory, inputs: Inputs, fault: Fault | None) -> bool:
+    """Whether it takes a person, from the next cycle on, to start the car."""
+    halted = memory.state == "e_stop" or "e_stop" in inputs.asks or "stop" in inputs.asks
+    return halted or (fault is not None and not fault.passing)
 
 
 def _next_state(memory: Memory, inputs: Inputs, limits: Limits) -> State:

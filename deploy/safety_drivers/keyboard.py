@@ -1,17 +1,12 @@
 """A safety driver at the keyboard of the terminal."""
 
-import os
-import select
-import sys
-import termios
 import time
-import tty
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import get_args
 
 from deploy.safety_drivers import Phase, Request, SafetyConfig, SafetyDriverError, Task, helper_for
+from deploy.terminal import Terminal, TerminalError
 from deploy.vehicles import Frame, Vehicle
 
 KEYS: dict[bytes, Request] = {
@@ -38,16 +33,13 @@ class KeyboardDriver:
     )
 
     def __init__(self, car: Vehicle, config: SafetyConfig, now: Callable[[], float] = time.monotonic) -> None:
-        self._keys = sys.stdin.fileno()
-        if not os.isatty(self._keys):
-            raise SafetyDriverError(
-                "standard input is no terminal; expected one for the keyboard, or --safety.driver scripted"
-            )
+        try:
+            self._terminal = Terminal()
+        except TerminalError as error:
+            raise SafetyDriverError(f"{error}; expected one for the keyboard, or --safety.driver scripted") from error
         self._helper = helper_for(car, config)
         self._pressed: deque[Request] = deque()
         self._now, self._stirred_at_s, self._drove = now, float("-inf"), False
-        self._before = termios.tcgetattr(self._keys)
-        tty.setcbreak(self._keys)
 
     def watch(self, frame: Frame, phase: Phase, task: Task) -> Request | None:
         """See `SafetyDriver`; keys are heard one per control period, and forgotten once one has stopped the car.
@@ -66,9 +58,8 @@ class KeyboardDriver:
         return "in place" if phase == "placing" and placed else None
 
     def close(self) -> None:
-        """Give the terminal back as it was, if it is still there."""
-        with suppress(termios.error):
-            termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
+        """Give the terminal back."""
+        self._terminal.close()
 
     def _meant(self, said: list[Request], phase: Phase) -> list[Request]:
         """What of it counts: no task as long as the keys have not come to rest since the car drove."""
@@ -79,13 +70,7 @@ class KeyboardDriver:
 
     def _listen(self) -> list[Request]:
         """The keys pressed since the last time."""
-        said: list[Request] = []
-        while select.select([self._keys], [], [], 0)[0]:
-            said.extend(KEYS.get(bytes([key]), "takeover") for key in self._read())
-        return said
-
-    def _read(self) -> bytes:
-        with suppress(OSError):  # a terminal that is gone fails or has come to its end
-            if keys := os.read(self._keys, 64):
-                return keys
-        raise SafetyDriverError("the terminal is gone, and nobody could stop the car any more; teaching ends")
+        try:
+            return [KEYS.get(key, "takeover") for key in self._terminal.pressed()]
+        except TerminalError as error:
+            raise SafetyDriverError(f"{error}, and nobody could stop the car any more; teaching ends") from error

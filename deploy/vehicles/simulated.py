@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clock import Time
+from deploy.realtime import realtime
 from deploy.safety import Command
 from deploy.vehicles import Frame, Truth, VehicleSpec
 from sim.car import SUBSTEP_S
@@ -74,7 +75,8 @@ def _live(pipe: Connection, road_seed: int, length_m: float, speed: float) -> No
     """The car's process: time passes, questions are answered, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then closes the car
     world = RealTimeWorld(road_seed, length_m, Time(speed).now)
-    with closing(world) as car, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    # The world knows no other programs: where that is permitted, they do not delay it.
+    with closing(world) as car, realtime(), suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(car.spec)
         while True:
             if pipe.poll(CONTROL_PERIOD_S):
@@ -128,6 +130,11 @@ class RealTimeWorld:
 
     def close(self) -> None:
         self._world.close()
+
+    @property
+    def speed_mps(self) -> float:
+        """How fast the car is now."""
+        return self._world.speed_mps
 
     def live(self) -> None:
         """Let the time pass that has passed."""

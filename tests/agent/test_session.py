@@ -87,7 +87,7 @@ def make(
     line = Line(car.did, caught_up)
     pupil = Pupil(FirstPixel(), make_actor(), OrnsteinUhlenbeckConfig(sigma=sigma), seed, vector, 0.1, line)
     clock = RateKeeper(0.1, lambda: car.now_s, car.sleep)
-    limits = Limits(SPEC.max_steering_rad, SPEC.max_steering_rate_radps)
+    limits = Limits(SPEC.max_steering_rad, SPEC.max_steering_rate_radps, recovery_cycles=1)
     return Session(car, driver, pupil, limits, clock, Stalls(1.0, now=lambda: car.now_s), tell)
 
 

@@ -49,7 +49,7 @@ def echo_policy(
     return _save(path, nodes, inputs, initializers, spec, batch)
 
 
-def constant_policy(path: Path, steering: float, speed: float) -> Path:
+def constant_policy(path: Path, steering: float, speed: float, spec: PolicySpec = SPEC) -> Path:
     """An ONNX policy that answers always the same."""
     nodes = [
         helper.make_node("Slice", ["state", "zero", "two", "axis"], ["part"]),
@@ -64,7 +64,7 @@ def constant_policy(path: Path, steering: float, speed: float) -> Path:
         helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 64, 64, 3]),
         helper.make_tensor_value_info("state", TensorProto.FLOAT, ["batch", 6]),
     ]
-    return _save(path, nodes, inputs, initializers, SPEC, "batch")
+    return _save(path, nodes, inputs, initializers, spec, "batch")
 
 
 def _save(path, nodes, inputs, initializers, spec, batch) -> Path:

@@ -1,0 +1,64 @@
+"""A policy server that is good until it is told to be bad in one way: `python -m benchmarks.rogue POLICY ADDRESS`."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import msgspec
+import zmq
+
+from deploy.policy import OnnxPolicy
+from deploy.server import PolicyServer, Request
+from deploy.sockets import bind
+from deploy.wire import Action, Refusal
+
+SLOW_S = 0.2  # for each answer: longer than any deadline
+
+
+def slow(answer: Action) -> Action:
+    time.sleep(SLOW_S)
+    return answer
+
+
+def changed(**fields: object) -> Callable[[Action], Action]:
+    return lambda answer: msgspec.structs.replace(answer, **fields)
+
+
+MISCHIEF: dict[str, Callable[[Action], Action]] = {
+    "slow": slow,
+    "nan": changed(action=(float("nan"), 0.0)),
+    "out of range": changed(action=(0.0, 7.0)),
+    "stale": lambda answer: msgspec.structs.replace(answer, seq=max(answer.seq - 1, 0)),
+    "wrong model": changed(policy_id="0123456789ab"),
+}
+
+
+class RogueServer(PolicyServer):
+    """Answers in the way of `mischief`, once that is set."""
+
+    mischief = ""
+
+    def _answer(self, request: Request) -> Action | Refusal:
+        answer = super()._answer(request)
+        if self.mischief and isinstance(answer, Action):
+            return MISCHIEF[self.mischief](answer)
+        return answer
+
+
+def main(policy: Path, address: str) -> None:
+    """Serve until killed; a line on standard input says what to be like from now on."""
+    with zmq.Context() as context:
+        server = RogueServer(OnnxPolicy.load(policy), bind(context, zmq.ROUTER, address))
+
+        def listen() -> None:
+            for line in sys.stdin:
+                server.mischief = line.strip()
+
+        Thread(target=listen, daemon=True).start()
+        server.run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,23 @@
+"""Whatever fails around a driving car, the car is commanded to stop in time: real processes, real PyBullet.
+
+What bounds the time is no machine's speed: a command to move expires `watchdog_s` after the action that it came from,
+and the vehicle then brakes by itself.
+"""
+
+import pytest
+
+from benchmarks.faults import FAULTS, Outcome, happen
+
+QUICK = ("loop SIGSTOP", "E-stop (space)")  # the others take a minute together
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
+)
+def test_the_car_stops_in_time_and_drives_on_by_itself_only_where_that_is_safe(name):
+    fault, outcome = FAULTS[name], Outcome()
+    happen(fault, outcome)
+    (stop_ms,) = outcome.stop_ms
+    assert stop_ms <= fault.rate.watchdog_s * 1e3 + 20  # for the way of the news from process to process
+    assert len(outcome.back_ms) == (fault.mend is not None)
+    assert outcome.fault == fault.known_as
