@@ -126,7 +126,7 @@ class PolicyServer:
         self._sights: deque[Sight] = deque(maxlen=SIGHTS)
         self._started_at_s = time.monotonic()
 
-    def run(self, successor: Callable[[], OnnxPolicy | None]) -> None:
+    def run(self, successor: Callable[[], OnnxPolicy | None] = lambda: None) -> None:
         """Answer for ever. successor: gives a policy when that is to serve instead."""
         sys.setswitchinterval(SWITCH_S)
         gc.freeze()  # what was loaded stays, so that looking through it is a waste of time
@@ -145,20 +145,24 @@ class PolicyServer:
             self._send(client, self.info())
 
     def turn(self) -> None:
-        """Answer all that has arrived by now."""
+        """Answer all that has arrived by now: first by actions, and nobody before all have been heard.
+
+        So a client that waits for its answers has no more messages in a turn than it has left open.
+        """
         waiting: dict[bytes, Request] = {}
-        superseded: list[tuple[bytes, Act]] = []
+        others: list[tuple[bytes, Message]] = []
         for client, frames in self._arrived():
             request = self._read(client, frames)
-            if request is None:
+            if not isinstance(request, Request):
+                others.append((client, request))
                 continue
             if client in waiting:
-                superseded.append((client, waiting[client].act))
+                others.append((client, Refusal(waiting[client].act.seq, "superseded", "a newer frame has arrived")))
             waiting[client] = request
         for client, request in waiting.items():
             self._send(client, self._answer(request))
-        for client, act in superseded:
-            self._send(client, Refusal(act.seq, "superseded", "a newer frame has arrived"))
+        for client, reply in others:
+            self._send(client, reply)
 
     def info(self) -> PolicyInfo:
         """Who serves."""
@@ -193,22 +197,17 @@ class PolicyServer:
             if self._admission.pressed:
                 return
 
-    def _read(self, client: bytes, frames: list[bytes]) -> Request | None:
-        """The request to act in these frames; anything else is answered at once."""
+    def _read(self, client: bytes, frames: list[bytes]) -> Request | Message:
+        """The request to act in these frames, or the answer to anything else."""
         try:
             message, arrays = unpack(frames, Hello | Act)
         except WireError as error:
-            code = "version" if error.reason == "version" else "malformed"
-            self._send(client, Refusal(None, code, str(error)[:200]))
-            return None
+            return Refusal(None, "version" if error.reason == "version" else "malformed", str(error)[:200])
         if isinstance(message, Hello):
             self._admission.greet(client)
-            self._send(client, self.info())
-            return None
-        if refusal := self._objection(client, message, [(a.dtype.str, a.shape) for a in arrays]):
-            self._send(client, refusal)
-            return None
-        return Request(message, *arrays)
+            return self.info()
+        objection = self._objection(client, message, [(a.dtype.str, a.shape) for a in arrays])
+        return objection or Request(message, *arrays)
 
     def _objection(self, client: bytes, act: Act, found: list[tuple[str, tuple[int, ...]]]) -> Refusal | None:
         if not self._admission.advance(client, act.seq):

@@ -21,7 +21,12 @@ def told(metrics: LoopMetrics) -> dict[str, float]:
 def test_a_control_loop_is_told_by_states_faults_and_times():
     metrics = LoopMetrics()
     silent = entry(3, action=None, round_trip_ms=None, inference_ms=None, lateness_ms=12.0, safety="degraded")
-    for seen in (entry(0), entry(1, round_trip_ms=3.0), silent, with_fault(silent, Fault("foreign", "serving another"))):
+    for seen in (
+        entry(0),
+        entry(1, round_trip_ms=3.0),
+        silent,
+        with_fault(silent, Fault("foreign", "serving another")),
+    ):
         metrics.saw(seen)
     said = told(metrics)
     assert said["lapwing_drive_ticks_total"] == 4
