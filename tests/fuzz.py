@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import tyro
 import zmq
 from rich.console import Console
@@ -108,6 +109,14 @@ def sizes(rng: random.Random, frames: Frames) -> Frames:
     return [encoded(header), *frames[1:]]
 
 
+def resize(rng: random.Random, frames: Frames) -> Frames:
+    """Sound arrays, but of another number, type and size than the policy takes."""
+    seq = msgspec.msgpack.decode(frames[0])["message"].get("seq", 0)
+    shapes = [tuple(rng.choice((0, 1, 3, 6, 64)) for _ in range(rng.randrange(4))) for _ in range(rng.randrange(4))]
+    arrays = [np.zeros(shape, rng.choice(("|u1", "<f4", "|b1"))) for shape in shapes]
+    return [bytes(frame) for frame in pack(Act(seq, 0.0), *arrays)]
+
+
 def nest(rng: random.Random, frames: Frames) -> Frames:
     """Lists or maps in one another, deeper than a parser can follow."""
     opening = rng.choice((b"\x91", b"\x81\xa1x", b"\xdc\xff\xff", b"\xdf\xff\xff\xff\xff"))
@@ -133,11 +142,12 @@ MUTATIONS: dict[Callable[[random.Random, Frames], Frames], int] = {
     cut: 10,
     shuffle: 10,
     field: 20,
-    sizes: 10,
+    sizes: 8,
+    resize: 5,
     nest: 3,
     noise: 10,
     long: 1,
-    lambda rng, frames: frames: 6,
+    lambda rng, frames: frames: 15,
 }
 
 
