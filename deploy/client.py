@@ -53,6 +53,9 @@ class PolicyClient:
         self._address = address
         self._pinned = pinned
         self._socket = connect(context, zmq.DEALER, address, keys=keys)
+        self._readable, self._writable = zmq.Poller(), zmq.Poller()  # a new one each time takes longer than to poll
+        self._readable.register(self._socket, zmq.POLLIN)
+        self._writable.register(self._socket, zmq.POLLOUT)
 
     def hello(self, timeout_s: float) -> PolicyInfo:
         """Ask who serves; from then on that policy's actions are accepted, and frames count anew.
@@ -85,7 +88,7 @@ class PolicyClient:
         self.fault = SILENT
         if not self._send(pack(request, state, image), deadline_s):
             return None
-        while self._ready(zmq.POLLIN, deadline_s):
+        while self._ready(self._readable, deadline_s):
             reply = self._receive()
             if isinstance(reply, Action) and self._is_valid(reply, request):
                 return reply
@@ -104,17 +107,18 @@ class PolicyClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ready(self, event: int, deadline_s: float) -> bool:
+    def _ready(self, poller: zmq.Poller, deadline_s: float) -> bool:
         """Whether the socket gets ready in time; not if this process itself was held up until too late."""
         wait_ms = math.ceil((deadline_s - time.monotonic()) * 1e3)
-        return wait_ms > 0 and self._socket.poll(wait_ms, event) != 0 and time.monotonic() < deadline_s
+        return wait_ms > 0 and bool(poller.poll(wait_ms)) and time.monotonic() < deadline_s
 
     def _send(self, frames: list[bytes | memoryview], deadline_s: float) -> bool:
         """Whether there was a connection to send these frames to."""
-        while self._ready(zmq.POLLOUT, deadline_s):
-            with suppress(zmq.Again):  # the connection was lost between the two calls
+        while time.monotonic() < deadline_s:
+            with suppress(zmq.Again):  # there is no connection
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
                 return True
+            self._ready(self._writable, deadline_s)
         return False
 
     def _receive(self) -> Any:
@@ -125,7 +129,7 @@ class PolicyClient:
             return self._drop("malformed", f"sending what we cannot read ({error})")
 
     def _introduction(self, deadline_s: float) -> PolicyInfo | None:
-        while self._ready(zmq.POLLIN, deadline_s):
+        while self._ready(self._readable, deadline_s):
             reply = self._receive()
             if isinstance(reply, PolicyInfo):
                 return reply

@@ -24,7 +24,7 @@ def warm_up(policy: OnnxPolicy) -> None:
 
 def is_action(action: NDArray[np.float32]) -> bool:
     """Whether both numbers are finite and in [-1, 1]."""
-    return bool(np.all(np.abs(action) <= 1 + OVERSHOOT))  # NaN is not
+    return all(abs(number) <= 1 + OVERSHOOT for number in action.tolist())  # NaN is not
 
 
 def self_test(policy: OnnxPolicy, seen: Iterable[Sight] = ()) -> None:

@@ -122,6 +122,8 @@ class PolicyServer:
         self.inferred: Callable[[float], object] = lambda inference_s: None  # is told how long each inference took
         self._socket = socket
         self._admission = Admission()
+        spec = policy.spec  # of one that takes its place later the sizes are the same
+        self._expected = [("<f4", (spec.state_size,)), ("|u1", (spec.image_height, spec.image_width, 3))]
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
         self._sights: deque[Sight] = deque(maxlen=SIGHTS)
         self._started_at_s = time.monotonic()
@@ -130,8 +132,10 @@ class PolicyServer:
         """Answer for ever. successor: gives a policy when that is to serve instead."""
         sys.setswitchinterval(SWITCH_S)
         gc.freeze()  # what was loaded stays, so that looking through it is a waste of time
+        poller = zmq.Poller()  # one for all turns: a new one takes longer than to poll
+        poller.register(self._socket, zmq.POLLIN)
         while True:
-            self._socket.poll(IDLE_MS)
+            poller.poll(IDLE_MS)
             if policy := successor():
                 self.change(policy)
             self.turn()
@@ -212,32 +216,30 @@ class PolicyServer:
     def _objection(self, client: bytes, act: Act, found: list[tuple[str, tuple[int, ...]]]) -> Refusal | None:
         if not self._admission.advance(client, act.seq):
             return Refusal(act.seq, "replayed", "expected a greater seq than all since hello")
-        if found != self._expected():
-            return Refusal(act.seq, "mismatch", f"{found}, expected {self._expected()}"[:200])
+        if found != self._expected:
+            return Refusal(act.seq, "mismatch", f"{found}, expected {self._expected}"[:200])
         return None
-
-    def _expected(self) -> list[tuple[str, tuple[int, ...]]]:
-        spec = self.policy.spec
-        return [("<f4", (spec.state_size,)), ("|u1", (spec.image_height, spec.image_width, 3))]
 
     def _answer(self, request: Request) -> Action | Refusal:
         act, policy = request.act, self.policy
         started_at_s = time.perf_counter()
         try:
-            action, novelty = policy.answer(request.image, request.state)
+            answer = policy.answer(request.image, request.state)
         except ONNX_FAILURES as error:
             return Refusal(act.seq, "invalid", f"the policy failed: {error}"[:200])
         inference_s = time.perf_counter() - started_at_s
-        if not is_action(action):
-            return Refusal(act.seq, "invalid", f"the policy answered {action}, expected [-1, 1]")
+        if not is_action(answer.action):
+            return Refusal(act.seq, "invalid", f"the policy answered {answer.action}, expected [-1, 1]")
         self._sights.append((request.image, request.state))
         self._latencies_s.append(inference_s)
         self.inferred(inference_s)
-        steering, speed = np.clip(action, -1, 1).tolist()
-        return Action(act.seq, act.captured_at_s, (steering, speed), policy.id, inference_s, self.session, novelty)
+        steering, speed = (max(-1.0, min(number, 1.0)) for number in answer.action.tolist())
+        return Action(
+            act.seq, act.captured_at_s, (steering, speed), policy.id, inference_s, self.session, answer.novelty
+        )
 
     def _send(self, client: bytes, reply: Message) -> None:
-        self.counts[reply.code if isinstance(reply, Refusal) else type(reply).__name__.lower()] += 1
+        kind = reply.code if isinstance(reply, Refusal) else type(reply).__name__.lower()
         try:
             self._socket.send_multipart([client, *pack(reply)], zmq.NOBLOCK)
         except zmq.Again:  # it does not read its answers
@@ -247,3 +249,4 @@ class PolicyServer:
                 raise
             self.counts["undelivered"] += 1
             self._admission.forget(client)
+        self.counts[kind] += 1  # once the answer is on its way

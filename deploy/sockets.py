@@ -100,10 +100,9 @@ def connect(
 def drain(socket: zmq.Socket, limit: int = 256) -> Iterator[list[bytes]]:
     """The messages that have arrived by now, oldest first, without waiting; at most `limit`."""
     for _ in range(limit):
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
+        if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # takes a third of the time of an exception
             return
+        yield socket.recv_multipart(zmq.NOBLOCK)
 
 
 def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socket:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from secrets import randbits
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from deploy.policy_spec import PolicySpec
 
 VERSION = 3
+NEVER = b"\xc1"  # is no msgpack
 MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAY_BYTES = 32 * 1024 * 1024  # a camera frame is 12 KB, the weights of a large agent 4 MB
 
@@ -166,7 +167,18 @@ class ArrayHeader(Struct, frozen=True, array_like=True):
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     message: msgspec.Raw
-    arrays: tuple[ArrayHeader, ...]
+    arrays: msgspec.Raw  # ArrayHeaders, the same in every message of a kind
+
+
+ArrayHeaders = Annotated[tuple[ArrayHeader, ...], Meta(max_length=16)]
+
+
+class Layout(NamedTuple):
+    """What an array's frame must be."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    size_bytes: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -187,9 +199,9 @@ def pack(message: Message, *arrays: Array) -> list[bytes | memoryview]:
 
     Raises WireError for an array whose dtype is not one of uint8, float32, int64, bool (little-endian).
     """
-    headers = tuple(_array_header(array) for array in arrays)
-    header = Header(VERSION, msgspec.Raw(_encode(message)), headers)
-    return [_encode(header), *(np.ravel(array).view(np.uint8).data for array in arrays)]
+    before, after = _around(tuple([(array.dtype.str, array.shape) for array in arrays]))
+    header = b"".join((before, _encode(message), after))
+    return [header, *[array.ravel().view(np.uint8).data for array in arrays]]
 
 
 def unpack(frames: Sequence[bytes | memoryview], kind: Any) -> tuple[Any, list[Array]]:
@@ -202,10 +214,11 @@ def unpack(frames: Sequence[bytes | memoryview], kind: Any) -> tuple[Any, list[A
     header: Header = _decode(frames[0], Header, "header")
     if header.version != VERSION:
         raise WireError("version", f"protocol version {header.version}, expected {VERSION}")
-    if len(frames) != 1 + len(header.arrays):
-        raise WireError("frames", f"{len(frames) - 1} array frames, expected {len(header.arrays)}")
+    layouts = _layouts(bytes(header.arrays))
+    if len(frames) != 1 + len(layouts):
+        raise WireError("frames", f"{len(frames) - 1} array frames, expected {len(layouts)}")
     message = _decode(header.message, kind, "message")
-    return message, [_array(a, frame) for a, frame in zip(header.arrays, frames[1:], strict=True)]
+    return message, [_array(layout, frame) for layout, frame in zip(layouts, frames[1:], strict=True)]
 
 
 def _decode(data: Any, kind: Any, reason: Literal["header", "message"]) -> Any:
@@ -215,21 +228,38 @@ def _decode(data: Any, kind: Any, reason: Literal["header", "message"]) -> Any:
         raise WireError(reason, str(error)) from error
 
 
-def _array_header(array: Array) -> ArrayHeader:
+@lru_cache
+def _around(arrays: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[bytes, bytes]:
+    """What stands before and behind the message in the header of such arrays, of these dtypes and shapes."""
+    headers = _encode([_array_header(*array) for array in arrays])
+    before, _, behind = _encode(Header(VERSION, msgspec.Raw(NEVER), msgspec.Raw(headers))).partition(NEVER)
+    return before, behind
+
+
+def _array_header(dtype: str, shape: tuple[int, ...]) -> ArrayHeader:
     try:
-        return msgspec.convert((array.dtype.str, array.shape), ArrayHeader)
+        return msgspec.convert((dtype, shape), ArrayHeader)
     except msgspec.ValidationError as error:
-        raise WireError("array", f"cannot send {array.dtype} {array.shape}: {error}") from error
+        raise WireError("array", f"cannot send {dtype} {shape}: {error}") from error
 
 
-def _array(header: ArrayHeader, frame: bytes | memoryview) -> Array:
+@lru_cache(maxsize=32)
+def _layouts(headers: bytes) -> tuple[Layout, ...]:
+    """What the arrays of a message must be."""
+    return tuple(map(_layout, _decode(headers, ArrayHeaders, "header")))
+
+
+def _layout(header: ArrayHeader) -> Layout:
     if header.size_bytes > MAX_ARRAY_BYTES:
         raise WireError("array", f"{header.size_bytes} bytes, expected at most {MAX_ARRAY_BYTES}")
-    if header.size_bytes != len(frame):
-        raise WireError("array", f"{len(frame)} bytes, expected {header.size_bytes} for shape {header.shape}")
-    array = np.frombuffer(frame, np.uint8)
-    if header.dtype == "|b1" and array.max(initial=0) > 1:
+    return Layout(np.dtype(header.dtype), header.shape, header.size_bytes)
+
+
+def _array(layout: Layout, frame: bytes | memoryview) -> Array:
+    if layout.size_bytes != len(frame):
+        raise WireError("array", f"{len(frame)} bytes, expected {layout.size_bytes} for shape {layout.shape}")
+    array = np.frombuffer(frame, layout.dtype).reshape(layout.shape)
+    if layout.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
         raise WireError("array", "a bool is neither 0 nor 1")
-    array = array.view(header.dtype).reshape(header.shape)
     array.flags.writeable = False
     return array

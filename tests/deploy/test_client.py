@@ -136,7 +136,7 @@ def test_silence_ends_at_the_deadline(tmp_path):
 
 
 def test_a_reply_that_is_read_too_late_is_not_driven_by(tmp_path, monkeypatch):
-    held_up = SimpleNamespace(monotonic=iter([0.0, 0.0, 0.0, 9.0]).__next__)  # 9 s: after the reply has come
+    held_up = SimpleNamespace(monotonic=iter([0.0, 0.0, 9.0]).__next__)  # 9 s: after the reply has come
     with connected(tmp_path, lambda act, _: [good(act)]) as client:
         with monkeypatch.context() as patch:
             patch.setattr("deploy.client.time", held_up)
