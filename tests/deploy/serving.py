@@ -18,6 +18,8 @@ import numpy as np
 import zmq
 
 from deploy.client import PolicyClient
+from deploy.sockets import connect
+from deploy.wire import Act, pack
 from tests.deploy.policies import IMAGE, STATE
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +151,25 @@ def _figures(results: list[tuple[str, float]]) -> Figures:
     verdicts = [verdict for verdict, _ in results]
     p50_s, p99_s = np.percentile([took_s for _, took_s in results] or [0.0], [50, 99])
     return Figures(*(verdicts.count(v) for v in ("right", "wrong", "silent")), float(p50_s), float(p99_s))
+
+
+@contextmanager
+def flooding(address: str) -> Iterator[None]:
+    """A client in a process of its own that sends frames as fast as it is let, and reads no answer."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_flood, args=(address, theirs))
+    process.start()
+    try:
+        assert ours.recv() == "under way"
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _flood(address: str, pipe: Connection) -> None:
+    with zmq.Context() as context, connect(context, zmq.DEALER, address, queue=64) as socket:
+        for seq in count(1):
+            socket.send_multipart(pack(Act(seq, 0.0), STATE, IMAGE))
+            if seq == 1000:
+                pipe.send("under way")

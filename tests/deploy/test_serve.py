@@ -2,6 +2,7 @@
 
 import urllib.request
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from deploy.client import PolicyClient, ServerError
 from deploy.keys import ClientKeys
 from deploy.wire import Action, Hello, pack
 from tests.deploy.policies import SPEC, constant_policy, echo_policy
-from tests.deploy.serving import SOON_S, Server, serving
+from tests.deploy.serving import SOON_S, Server, flooding, serving, well_behaved
 from tests.deploy.test_client import ask
 
 
@@ -138,3 +139,28 @@ def test_listening_to_other_machines_takes_keys_or_the_word_insecure(tmp_path, c
     assert "only tcp://127.0.0.1:PORT is allowed without keys" in capsys.readouterr().err
     with serving(Path(policy), "tcp://0.0.0.0:0", "--insecure") as server:
         assert "WARNING: tcp://0.0.0.0:0 has no keys" in server.said_before
+
+
+@pytest.mark.slow
+def test_beside_a_client_that_floods_a_car_is_answered_rightly_and_at_most_twice_as_late(tmp_path):
+    alone, beside = [], []
+    with serving(echo_policy(tmp_path / "p.onnx")) as server, well_behaved(server.address) as car:
+        car.over(200)
+        for _ in range(5):
+            alone.append(car.over(500))
+            with flooding(server.address):
+                beside.append(car.over(500))
+        assert "ignored" in server.end()
+    assert all(figures.right == 500 for figures in (*alone, *beside))
+    assert median(f.p99_s for f in beside) <= 2 * median(f.p99_s for f in alone)
+
+
+@pytest.mark.slow
+def test_a_client_that_floods_and_is_killed_leaves_the_server_as_it_was(tmp_path):
+    with serving(echo_policy(tmp_path / "p.onnx")) as server, well_behaved(server.address) as car:
+        for _ in range(10):
+            with flooding(server.address):
+                car.over(20)
+        figures = car.over(200)  # longer than a heartbeat
+        assert (figures.right, figures.wrong, figures.silent) == (200, 0, 0)
+        assert "ignored" in server.end()
