@@ -5,14 +5,15 @@ from rich.text import Text
 
 
 class RateColumn(ProgressColumn):
-    """Units done per second."""
+    """Units done per second: of late, and in the end on the whole."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:.0f} {self.unit}/s", style="progress.data.speed")
+        whole = task.completed / task.finished_time if task.finished_time else None
+        return Text(f"{whole or task.speed or 0:.0f} {self.unit}/s", style="progress.data.speed")
 
 
 def progress_bar(unit: str, *figures: str) -> Progress:

@@ -2,11 +2,14 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
+import zmq
 
+from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from perception.episodes import RecordConfig, record
 from tests.agent.runs import write_encoder
 
@@ -35,3 +38,26 @@ def dataset(tmp_path_factory) -> Path:
 def encoder(tmp_path_factory) -> Path:
     """A VAE that has learned nothing."""
     return write_encoder(tmp_path_factory.mktemp("vae") / "vae.safetensors")
+
+
+@pytest.fixture
+def addresses(socket_folder) -> Addresses:
+    return local_addresses(str(socket_folder))
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context]:
+    with zmq.Context() as context:
+        yield context
+
+
+@pytest.fixture
+def learner(context, addresses) -> Iterator[LearnerEnd]:
+    with closing(LearnerEnd(context, addresses)) as learner:
+        yield learner
+
+
+@pytest.fixture
+def actor(context, addresses) -> Iterator[ActorEnd]:
+    with closing(ActorEnd(context, addresses)) as actor:
+        yield actor

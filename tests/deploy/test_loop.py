@@ -1,206 +1,131 @@
-"""The control loop drives by a real policy server in another process, and stops when that one dies."""
+"""One control period: who is asked, who is listened to, what the motors get, and what is written down of it."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from itertools import pairwise
-from pathlib import Path
-from queue import Queue
-from threading import Condition, Thread
-from typing import ClassVar
+import time
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 import pytest
 
-from deploy.client import ServerError
-from deploy.drive import DriveConfig, drive
-from deploy.drive_log import read_log
-from deploy.policy_spec import PolicyError
-from deploy.safety import Command
-from deploy.vehicles import VEHICLES, Frame, VehicleError, open_vehicle
-from deploy.vehicles.simulated import SimulatedCar
-from tests.deploy.policies import SPEC, constant_policy, echo_policy
+from deploy.controls import Controls, Mode
+from deploy.faults import Fault
+from deploy.loop import ControlLoop
+from deploy.safety import Limits
+from deploy.wire import Action
+from tests.deploy.cars import SPEC as CAR
+from tests.deploy.cars import RealCar
+from tests.deploy.policies import SPEC
 
-ROOT = Path(__file__).parents[2]
-SERVE = (
-    "import sys; from pathlib import Path; from deploy.server import *; "
-    "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"
-)
-DRIVE = (
-    "import sys; from pathlib import Path; from deploy.drive import *; "
-    "sys.exit(not drive(DriveConfig(server=sys.argv[1], out=Path(sys.argv[2]))).succeeded)"
-)
-SOON_S = 30.0  # more than anything here takes, however slow the machine
-BRAKING_MPS2 = 4.0
+POLICY = msgspec.structs.replace(SPEC, image_height=8, image_width=8, period_s=0.001)
+LIMITS = Limits(CAR.max_steering_rad, CAR.max_steering_rate_radps, watchdog_s=60.0, recovery_cycles=1)
+SILENT = Fault("silent", "silent")
 
 
-class WatchedCar(SimulatedCar):
-    """The simulated car, and a test that waits for what it does and ends its drive."""
+class Car(RealCar):
+    """A car that is always seen now, through a camera that never sees the same twice."""
 
-    opened: ClassVar[Queue["WatchedCar"]] = Queue()
-
-    def __init__(self, road_seed: int, length_m: float):
-        super().__init__(road_seed, length_m)
-        self.commands: list[Command] = []
-        self.finished = False
-        self._changed = Condition()
-        self._frame: Frame | None = None
-        WatchedCar.opened.put(self)
-
-    def read(self) -> Frame:
+    def read(self):
+        self.now_s = time.monotonic()
         frame = super().read()
-        with self._changed:
-            self._frame = frame
-            self._changed.notify_all()
-        return replace(frame, truth=replace(frame.truth, finished=self.finished))
+        frame.image[1:] = 100 + self.did.count("read") % 100
+        return frame
 
-    def send(self, command: Command) -> np.ndarray:
-        self.commands.append(command)
-        return super().send(command)
 
-    def wait_for_speed(self, condition: Callable[[float], bool]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self._frame is not None and condition(self._frame.speed_mps), SOON_S)
+class Policy:
+    """Says always the same, and remembers what it was asked."""
+
+    def __init__(self, answer: tuple[float, float] | None = (0.0, 0.5)) -> None:
+        self.answer, self.fault, self.asked = answer, SILENT, list[np.ndarray]()
+
+    def act(self, seq, image, state, captured_at_s, deadline_s) -> Action | None:
+        self.asked.append(state)
+        return self.answer and Action(seq, captured_at_s, self.answer, "policy", 0.001)
+
+
+class Presses:
+    """A seat where somebody asks for one thing in each cycle."""
+
+    hint = ""
+
+    def __init__(self, *asks: str) -> None:
+        self.asks = list(asks)
+
+    def poll(self, controls: Controls, now_s: float) -> None:
+        if self.asks:
+            controls.ask(self.asks.pop(0))
+
+    def close(self) -> None: ...
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> DriveConfig:
-    monkeypatch.setitem(VEHICLES, "watched", f"{__name__}:WatchedCar")
-    monkeypatch.setattr(WatchedCar, "opened", Queue())
-    return DriveConfig(server=f"ipc://{tmp_path}/s", vehicle="watched", out=tmp_path / "drive", hello_s=SOON_S)
+def made() -> Iterator:
+    loops: list[ControlLoop] = []
+
+    def make(policy: Policy, mode: Mode = "local", seats: Sequence = (), armed: bool = True) -> ControlLoop:
+        loops.append(ControlLoop(Car(), policy, POLICY, LIMITS, Controls(mode), seats, deadline_s=1.0, armed=armed))
+        return loops[-1]
+
+    yield make
+    for loop in loops:
+        loop.close()
 
 
-@contextmanager
-def process(*arguments: object) -> Iterator[subprocess.Popen]:
-    """A Python process of its own, killed at the latest when it is no longer needed."""
-    command = [sys.executable, "-c", *map(str, arguments)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+def test_a_good_answer_drives_and_all_of_it_is_written_down(made):
+    loop = made(Policy((0.0, 0.5)))
+    entry = loop.tick().entry
+    assert (entry.safety, entry.action, entry.sent, entry.fault) == ("driving", (0.0, 0.5), (0.0, 0.5), None)
+    assert (entry.command, entry.inputs.action) == (loop.car.commands[0], (0.0, 0.5))
+    assert 0 <= entry.inputs.now_s - entry.inputs.captured_at_s < 1
+    assert entry.inference_ms == 1.0
 
 
-@contextmanager
-def driving(config: DriveConfig) -> Iterator[tuple[WatchedCar, Queue]]:
-    """A drive in a thread: its car, and where its summary will arrive."""
-    summaries: Queue = Queue()
-    thread = Thread(target=lambda: summaries.put(drive(config)))
-    thread.start()
-    car = WatchedCar.opened.get(timeout=SOON_S)
-    try:
-        yield car, summaries
-    finally:
-        car.finished = True
-        thread.join()
+def test_the_policy_sees_what_the_motors_received(made):
+    policy = Policy((0.004, 0.5))
+    loop = made(policy)
+    sent = [loop.tick().entry.sent for _ in range(3)]
+    assert [state[2:4].tolist() for state in policy.asked[1:]] == [pytest.approx(given) for given in sent[:2]]
 
 
-def test_the_car_stops_when_the_server_is_killed_and_drives_on_when_it_is_back(config, tmp_path, capsys):
-    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=-0.2)  # 1.1 m/s
-    with process(SERVE, policy, config.server) as server, driving(config) as (car, summaries):
-        car.wait_for_speed(lambda speed: speed > 1.0)
-        os.kill(server.pid, signal.SIGKILL)
-        car.wait_for_speed(lambda speed: speed < 0.01)
-        with process(SERVE, policy, config.server):
-            car.wait_for_speed(lambda speed: speed > 0.5)
-            car.finished = True
-            summary = summaries.get(timeout=SOON_S)
-    said = capsys.readouterr().out
-    assert f"policy server at {config.server} silent for 150 ms: stopping" in said
-    assert "driving on" in said
-    assert summary.succeeded
-    assert summary.stops >= 1
-    _assert_stood_in_time(config.out / "drive.jsonl")
-    _assert_no_command_outlives_the_watchdog(config.out / "drive.jsonl", car.commands)
+def test_without_an_answer_the_loop_says_what_the_policy_said_of_itself(made):
+    entry = made(Policy(None)).tick().entry
+    assert (entry.safety, entry.action, entry.fault) == ("standby", None, SILENT)
 
 
-def _assert_stood_in_time(log: Path) -> None:
-    entries = read_log(log)
-    answered = [entry for entry in entries if entry.action]
-    last, back = max(pairwise(answered), key=lambda pair: pair[1].t_s - pair[0].t_s)  # the longest silence
-    must_stand_s = last.t_s + last.round_trip_ms / 1e3 + 0.15 + last.speed_mps / BRAKING_MPS2 + 0.05
-    standing = [entry.speed_mps for entry in entries if must_stand_s < entry.t_s < back.t_s]
-    assert standing
-    assert standing == pytest.approx([0.0] * len(standing), abs=0.05)
+def test_a_sick_camera_is_never_shown_to_the_policy(made):
+    policy = Policy()
+    loop = made(policy)
+    loop.tick()
+    loop.car.read = lambda: RealCar.read(loop.car)  # nearly black
+    entry = loop.tick().entry
+    assert (entry.safety, entry.fault) == ("safe_stop", Fault("camera", "black"))
+    assert len(policy.asked) == 1
 
 
-def _assert_no_command_outlives_the_watchdog(log: Path, commands: list[Command]) -> None:
-    entries = read_log(log)
-    for before, entry, command in zip(commands, entries[1:], commands[1:], strict=False):
-        if entry.action is None:
-            assert command.expires_at_s == before.expires_at_s
+def test_trouble_elsewhere_stops_a_car_whose_policy_is_well(made):
+    loop = made(Policy())
+    loop.tick()
+    full = Fault("log", "no space left on device")
+    entry = loop.tick(trouble=full).entry
+    assert (entry.safety, entry.command.speed, entry.fault) == ("safe_stop", -1.0, full)
 
 
-def test_a_finished_route_is_a_success_and_leaves_log_figures_and_video(config, tmp_path):
-    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=0.5)
-    with process(SERVE, policy, config.server), driving(config) as (car, summaries):
-        car.wait_for_speed(lambda speed: speed > 0.5)
-        car.finished = True
-        summary = summaries.get(timeout=SOON_S)
-    assert summary.succeeded
-    assert {path.name for path in config.out.iterdir()} == {"drive.jsonl", "drive.json", "drive.mp4"}
-    figures = msgspec.json.decode((config.out / "drive.json").read_bytes())
-    assert figures["ticks"] == len(read_log(config.out / "drive.jsonl"))
-    assert figures["finished"] is True
+def test_a_person_drives_without_any_policy_and_stops_the_car_by_letting_go(made):
+    loop = made(Policy(None), mode="user")
+    loop.controls.hold(0.0, -0.5, until_s=float("inf"))
+    entry = loop.tick().entry
+    assert (entry.safety, entry.command.speed, entry.hands, entry.action) == ("driving", -0.5, (0.0, -0.5), None)
+    loop.controls.let_go()
+    entry = loop.tick().entry
+    assert (entry.safety, entry.fault) == ("safe_stop", Fault("hands", "nobody steers any more"))
 
 
-def test_leaving_the_lane_ends_the_drive_without_success(config, tmp_path):
-    policy = constant_policy(tmp_path / "policy.onnx", steering=-1.0, speed=1.0)
-    with process(SERVE, policy, config.server), driving(replace(config, video=False)) as (_, summaries):
-        summary = summaries.get(timeout=SOON_S)
-    assert not summary.succeeded
-    assert summary.disengagement == "off lane"
-    assert not (config.out / "drive.mp4").exists()
+def test_who_only_sets_the_speed_has_the_policy_steer(made):
+    loop = made(Policy((-1.0, 1.0)), mode="local_angle")
+    loop.controls.hold(1.0, -0.5, until_s=float("inf"))
+    entry = loop.tick().entry
+    assert entry.inputs.action == (-1.0, -0.5)
 
 
-def test_the_policy_sees_the_state_and_the_car_gets_the_answer(config, tmp_path):
-    policy = echo_policy(tmp_path / "policy.onnx")  # speed set-point = scaled speed: it stays where it is
-    with process(SERVE, policy, config.server), driving(replace(config, time_limit_s=1.0)) as (_, summaries):
-        summary = summaries.get(timeout=SOON_S)
-    entries = [entry for entry in read_log(config.out / "drive.jsonl") if entry.action]
-    assert not summary.finished
-    assert entries
-    for before, entry in pairwise(entries):
-        assert entry.action[1] == pytest.approx(entry.state[0])
-        assert entry.state[0] == pytest.approx(entry.speed_mps / SPEC.top_speed_mps)
-        if entry.tick == before.tick + 1:
-            assert entry.state[2:4] == pytest.approx(before.sent)
-
-
-def test_ctrl_c_leaves_a_shorter_but_complete_drive_and_ends_the_server(tmp_path):
-    address, out = f"ipc://{tmp_path}/s", tmp_path / "drive"
-    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=0.0)
-    with process(SERVE, policy, address) as server, process(DRIVE, address, out) as driver:
-        assert "serving policy" in server.stdout.readline()
-        assert "driving the simulated car by policy" in driver.stdout.readline()
-        driver.send_signal(signal.SIGINT)
-        assert driver.wait(SOON_S) == 1
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(SOON_S) == 0
-        assert "served" in server.stdout.read()
-    assert not list(out.glob("*.part"))
-    assert {"drive.jsonl", "drive.json"} <= {path.name for path in out.iterdir()}
-
-
-def test_what_was_asked_for_in_vain_is_an_error(config, tmp_path):
-    with pytest.raises(ServerError, match="no policy server answered"):
-        drive(replace(config, hello_s=0.02))
-    policy = echo_policy(tmp_path / "policy.onnx", msgspec.structs.replace(SPEC, top_speed_mps=5.0))
-    with process(SERVE, policy, config.server):
-        with pytest.raises(PolicyError, match="top_speed_mps"):
-            drive(config)
-        with pytest.raises(VehicleError, match="vehicle hovercraft is unknown; expected one of simulated"):
-            drive(replace(config, vehicle="hovercraft"))
-    assert not config.out.exists()
-
-
-def test_only_a_simulated_car_can_be_faster_than_real_time(monkeypatch):
-    monkeypatch.setitem(VEHICLES, "real", "tests.deploy.cars:RealCar")
-    assert open_vehicle("real", 0, 10.0).length_m == 10.0
-    with pytest.raises(VehicleError, match="real drives in real time; speed is 2, expected 1"):
-        open_vehicle("real", 0, 10.0, 2.0)
+def test_what_a_seat_asks_for_is_heard_in_the_same_cycle(made):
+    loop = made(Policy(), seats=[Presses("start", "stop", "e_stop")], armed=False)
+    assert [loop.tick().entry.safety for _ in range(3)] == ["driving", "safe_stop", "e_stop"]

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from sim.lane_following import LaneFollowing
 from sim.look import Look
 from sim.road import STEP_M, Road
 from sim.routes import LEAD_M, TAIL_M
@@ -62,3 +63,17 @@ def pure_pursuit(world: World, speed: float = 1.0) -> np.ndarray:
 def scene(road: Road, vehicle: VehicleSpec = CAR) -> Scene:
     """That road on a fair day with nothing on it."""
     return Scene(road, Look(seed=road.seed), vehicle)
+
+
+def wander(env: LaneFollowing, steps: int, seed: int = 0) -> list[tuple]:
+    """Drive about for so many steps or until the episode is over; what each step returned."""
+    rng, lived = np.random.default_rng(seed), []
+    while len(lived) < steps and not (lived and (lived[-1][2] or lived[-1][3])):
+        lived.append(env.step(rng.uniform([-0.2, 0.2], [0.2, 1.0]).astype(np.float32)))
+    return lived
+
+
+def exact(obs: dict[str, np.ndarray], info: dict) -> tuple:
+    """An observation and info to compare bit for bit."""
+    numbers = {name: np.asarray(found).tolist() for name, found in info.items()}
+    return obs["image"].tobytes(), obs["state"].tobytes(), sorted(numbers.items())

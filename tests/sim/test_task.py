@@ -1,11 +1,7 @@
 """Every preset can be driven by every vehicle, nothing outlives a reset, and each cause ends an episode by its name."""
 
 import math
-import subprocess
-import sys
 
-import cv2
-import gymnasium
 import numpy as np
 import pybullet
 import pytest
@@ -14,14 +10,11 @@ from sim.dynamics import DynamicsRange
 from sim.effects import CAMERA_EFFECTS
 from sim.lane_following import LaneFollowing
 from sim.obstacles import Obstacle
-from sim.options import ScenarioError
-from sim.routes import RouteError
 from sim.scenario import SCENARIOS
 from sim.scene import HELD_IN, HELD_OUT, Scene
 from sim.spec import CONTROL_PERIOD_S
 from sim.vehicles import VEHICLES
-from sim.window import WindowError
-from tests.sim.scenes import pure_pursuit
+from tests.sim.scenes import exact, pure_pursuit, wander
 
 STAND = np.array([0.0, -1.0], np.float32)
 AHEAD = np.array([0.0, 1.0], np.float32)
@@ -30,34 +23,6 @@ SMALL = {"image_size": (16, 16)}
 LATE = DynamicsRange(
     mass=0.2, steering_lag_s=0.1, steering_offset_rad=0.02, actuation_delay=3, frame_delay=3, frame_drop=0.5
 )
-
-
-@pytest.fixture
-def make():
-    """A LaneFollowing that is closed in the end."""
-    made = []
-
-    def make(**options) -> LaneFollowing:
-        made.append(LaneFollowing(**options))
-        return made[-1]
-
-    yield make
-    for env in made:
-        env.close()
-
-
-def wander(env: LaneFollowing, steps: int, seed: int = 0) -> list[tuple]:
-    """Drive about for so many steps or until the episode is over; what each step returned."""
-    rng, lived = np.random.default_rng(seed), []
-    while len(lived) < steps and not (lived and (lived[-1][2] or lived[-1][3])):
-        lived.append(env.step(rng.uniform([-0.2, 0.2], [0.2, 1.0]).astype(np.float32)))
-    return lived
-
-
-def exact(obs: dict[str, np.ndarray], info: dict) -> tuple:
-    """An observation and info to compare bit for bit."""
-    numbers = {name: np.asarray(found).tolist() for name, found in info.items()}
-    return obs["image"].tobytes(), obs["state"].tobytes(), sorted(numbers.items())
 
 
 def drive_until_over(env: LaneFollowing, action: np.ndarray, limit: int = 400) -> tuple[int, bool, bool, dict]:
@@ -319,138 +284,6 @@ def test_who_rolls_back_over_the_start_of_a_circuit_has_gone_backwards(make):
     assert env.world.track.distance_m == pytest.approx(0.2 + total_m, abs=1e-6)
 
 
-@pytest.mark.parametrize(("height", "width"), [(84, 84), (120, 160), (36, 36), (1, 1), (7, 3), (64, 64)])
-def test_any_image_size_in_colour_and_grey(make, height, width):
-    scenario = {"scenario": "wild", "length_m": 60.0, "image_size": (height, width)}
-    colour, grey = make(**scenario), make(**scenario, grayscale=True)
-    assert colour.observation_space["image"].shape == (height, width, 3)
-    assert grey.observation_space["image"].shape == (height, width, 1)
-    seen = [colour.reset(seed=2)[0], grey.reset(seed=2)[0]]
-    for _ in range(5):
-        red, green, blue = np.moveaxis(seen[0]["image"].astype(float), -1, 0)
-        luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
-        assert seen[1]["image"].dtype == np.uint8
-        assert np.abs(seen[1]["image"][..., 0] - luma).max() <= 0.51  # rounded
-        assert colour.observation_space.contains(seen[0])
-        assert grey.observation_space.contains(seen[1])
-        seen = [colour.step(AHEAD)[0], grey.step(AHEAD)[0]]
-
-
-def test_an_impossible_image_size_is_refused_in_one_line():
-    for height, width in ((0, 64), (64, 0), (-1, 64)):
-        with pytest.raises(ScenarioError, match=rf"^image_size is \({height}, {width}\); expected \(height, width\)"):
-            LaneFollowing(image_size=(height, width))
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"image_size": 64}, "image_size"),
-        ({"image_size": (64,)}, "image_size"),
-        ({"image_size": (64.5, 64)}, "image_size"),
-        ({"road_seed": -1}, "road_seed"),
-        ({"road_seed": "a"}, "road_seed"),
-        ({"scenario": ["paper"]}, "scenario"),
-        ({"roads": ["held_in"]}, "roads"),
-        ({"vehicle": ["donkey"]}, "vehicle"),
-    ],
-)
-def test_an_impossible_option_is_refused_by_its_name(options, named):
-    with pytest.raises(ScenarioError, match=named) as caught:
-        LaneFollowing(**options).close()
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"render_mode": "ansi"}, "render_mode"),
-        ({"topology": "circuit", "length_m": 10.0}, "length_m"),
-        ({"lane_width_m": (0.2, 0.2)}, "lane_width_m"),  # narrower than the car: every episode is one step
-        ({"min_radius_m": 0.5, "length_m": 40.0}, "min_radius_m"),  # half a lane is wider; 250 m of it never ended
-    ],
-)
-def test_a_road_that_cannot_be_driven_is_refused(options, named):
-    with pytest.raises((ScenarioError, RouteError), match=f"^{named} is ") as caught:
-        LaneFollowing(**options).close()
-    assert caught.value.exit_code == 2
-
-
-@pytest.mark.parametrize("name", ["distance_m", "lateral_offset_m", "heading_error_rad"])
-@pytest.mark.parametrize("value", ["far", math.nan, math.inf, None])
-def test_a_start_that_is_no_place_is_refused_and_harms_no_later_episode(make, name, value):
-    env, fresh = make(**SMALL), make(**SMALL)
-    env.reset(seed=0)
-    wander(env, 5)
-    with pytest.raises(ScenarioError, match=f"^{name} is "):
-        env.reset(options={name: value})
-    assert exact(*env.reset(seed=1)) == exact(*fresh.reset(seed=1))
-
-
-def test_an_unknown_reset_option_is_refused_in_one_line(make):
-    with pytest.raises(ScenarioError, match="distance"):
-        make(**SMALL).reset(options={"distance": 3.0})
-
-
-def test_a_picture_is_the_cameras_frame_a_chase_view_and_a_map(make):
-    for grayscale in (False, True):
-        env = make(scenario="wild", roads="held_in", render_mode="rgb_array", grayscale=grayscale, obstacles=TRAFFIC)
-        pictures = []
-        for seed in (0, 1):
-            env.reset(seed=seed)
-            wander(env, 5)
-            pictures.append(env.render())
-        for picture in pictures:
-            assert (picture.shape, picture.dtype) == ((384, 704, 3), np.uint8)
-            assert picture.std() > 10
-        assert not np.array_equal(*pictures)
-
-
-def test_a_window_shows_the_drive_and_closes(make, monkeypatch):
-    pygame = pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    env = make(render_mode="human", length_m=60.0)
-    env.reset(seed=0)
-    shown = pygame.surfarray.array3d(pygame.display.get_surface())
-    assert shown.std() > 10
-    for _ in range(3):
-        env.step(AHEAD)
-    assert env.render() is None
-    assert not np.array_equal(shown, pygame.surfarray.array3d(pygame.display.get_surface()))
-    env.close()
-    env.close()
-    assert not pygame.display.get_init()
-
-
-def test_an_environment_that_cannot_be_made_leaves_no_window_open(monkeypatch):
-    pygame = pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    with pytest.raises(ScenarioError):
-        LaneFollowing(render_mode="human", scenario="moon")
-    left_open = pygame.display.get_init()
-    pygame.display.quit()
-    assert not left_open
-
-
-def test_without_a_screen_pybullets_window_is_refused_in_one_line_and_the_process_lives(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(WindowError, match=r"^PyBullet's window needs a screen, but DISPLAY names none$") as caught:
-        gymnasium.make("sim:LaneFollowing-v0", render_mode="bullet")
-    assert caught.value.exit_code == 2
-
-
-def test_nor_does_a_wrong_screen_end_the_process():
-    program = (
-        "import os; os.environ['DISPLAY'] = ':4242'\n"
-        "from sim.lane_following import LaneFollowing\n"
-        "from sim.window import WindowError\n"
-        "try: LaneFollowing(render_mode='bullet')\n"
-        "except WindowError: print('refused')"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split()[-1:] == ["refused"]
-
-
 @pytest.mark.parametrize(("roads", "seeds"), [("held_in", HELD_IN), ("held_out", HELD_OUT)])
 def test_roads_are_drawn_from_their_seeds(make, roads, seeds):
     env = make(roads=roads, length_m=20.0, **SMALL)
@@ -486,12 +319,6 @@ def test_the_curvature_ahead_is_the_roads(make, scenario, vehicle):
             turned = road.pose(at_m + 0.5 * unit)[2] - road.pose(at_m - 0.5 * unit)[2]
             seam = round(turned / (2 * math.pi)) * 2 * math.pi
             assert found == pytest.approx((turned - seam) / unit, abs=0.002 / unit)
-
-
-def test_grey_is_what_opencv_makes_of_the_same_frame(make):
-    env = make(grayscale=True, **SMALL)
-    obs, _ = env.reset(seed=0)
-    assert np.array_equal(obs["image"][..., 0], cv2.cvtColor(env.task.frame, cv2.COLOR_RGB2GRAY))
 
 
 @pytest.mark.parametrize("action", [(math.nan, 0.0), (0.0, math.nan)])
