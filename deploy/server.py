@@ -123,7 +123,8 @@ class PolicyServer:
         self._socket = socket
         self._admission = Admission()
         spec = policy.spec  # of one that takes its place later the sizes are the same
-        self._expected = [("<f4", (spec.state_size,)), ("|u1", (spec.image_height, spec.image_width, 3))]
+        image_shape = (spec.image_height, spec.image_width, 3)
+        self._expected = [(np.dtype(np.float32), (spec.state_size,)), (np.dtype(np.uint8), image_shape)]
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
         self._sights: deque[Sight] = deque(maxlen=SIGHTS)
         self._started_at_s = time.monotonic()
@@ -210,14 +211,14 @@ class PolicyServer:
         if isinstance(message, Hello):
             self._admission.greet(client)
             return self.info()
-        objection = self._objection(client, message, [(a.dtype.str, a.shape) for a in arrays])
+        objection = self._objection(client, message, [(a.dtype, a.shape) for a in arrays])
         return objection or Request(message, *arrays)
 
-    def _objection(self, client: bytes, act: Act, found: list[tuple[str, tuple[int, ...]]]) -> Refusal | None:
+    def _objection(self, client: bytes, act: Act, found: list[tuple[np.dtype, tuple[int, ...]]]) -> Refusal | None:
         if not self._admission.advance(client, act.seq):
             return Refusal(act.seq, "replayed", "expected a greater seq than all since hello")
         if found != self._expected:
-            return Refusal(act.seq, "mismatch", f"{found}, expected {self._expected}"[:200])
+            return Refusal(act.seq, "mismatch", f"{_told(found)}; expected {_told(self._expected)}"[:200])
         return None
 
     def _answer(self, request: Request) -> Action | Refusal:
@@ -250,3 +251,7 @@ class PolicyServer:
             self.counts["undelivered"] += 1
             self._admission.forget(client)
         self.counts[kind] += 1  # once the answer is on its way
+
+
+def _told(arrays: list[tuple[np.dtype, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{dtype} {shape}" for dtype, shape in arrays) or "no arrays"

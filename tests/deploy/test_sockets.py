@@ -301,4 +301,5 @@ def test_a_server_that_vanishes_is_noticed_and_found_again(context, keys):
         exchange(server, client, b"before")
         cable.unplug()
         wait_for(seen_by_client, zmq.Event.DISCONNECTED)
+        wait_for(seen_by_client, zmq.Event.HANDSHAKE_SUCCEEDED)
         exchange(server, client, b"after")
