@@ -156,6 +156,15 @@ def drive(arguments: list[str]) -> int:
     return 0 if drive(config, recording_of(config.record, config.vehicle)).succeeded else 1
 
 
+def replay(arguments: list[str]) -> int:
+    """Drive a logged drive once more by policy and safety machine; 1 if it comes out otherwise."""
+    from rich.console import Console
+
+    from deploy.replay import ReplayConfig, replay
+
+    return 0 if replay(_parse(ReplayConfig, "replay", arguments), Console()) else 1
+
+
 def report(arguments: list[str]) -> None:
     """Gather a run's results in one self-contained HTML page."""
     from rich.console import Console
@@ -187,7 +196,7 @@ COMMANDS = {
     command.__name__: command
     for command in (
         *(play, record, dataset, pretrain, probe, train, act, sweep, teach),
-        *(plot, evaluate, export, serve, drive, report, demo, keys),
+        *(plot, evaluate, export, serve, drive, replay, report, demo, keys),
     )
 }
 

@@ -16,7 +16,8 @@ from rich.console import Console
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.evaluate import HEADINGS, PAPER, Row, cell, figures, make_road
 from agent.plot import png
-from deploy.drive_log import Entry, read_log, summarize
+from deploy.drive_log import Entry, summarize
+from deploy.log_reader import read_log
 from perception.files import write_whole
 
 BLUE, ORANGE, GREY = "#2266aa", "#dd7722", "#999999"
@@ -34,7 +35,7 @@ def report(config: ReportConfig, console: Console) -> Path:
     run = config.run
     _, facts = load_actor(run / "train/actor.safetensors")
     episodes, rows = _read_episodes(run / "train/episodes.csv"), _read_table(run / "table1.json")
-    entries = read_log(run / "drive/drive.jsonl")
+    entries = read_log(run / "drive/drive.mcap")
     sections = [
         ("The drive", _drive_section(run, entries)),
         ("The route", _embed(plot_route(entries, facts))),

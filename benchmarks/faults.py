@@ -28,8 +28,8 @@ from rich.table import Table
 
 from benchmarks.runs import markdown, write_page
 from benchmarks.witness import ADDRESS, Ailment, Witness
-from deploy.drive_log import read_log
 from deploy.faults import PASSING, Kind
+from deploy.log_reader import read_log
 from deploy.safety import STANDSTILL
 from tests.deploy.policies import SPEC, constant_policy
 
@@ -244,7 +244,7 @@ def _said(drive: Drive) -> Kind | None:
     drive.loop.send_signal(signal.SIGCONT)
     drive.loop.send_signal(signal.SIGINT)
     drive.loop.wait(SOON_S)
-    entries = read_log(drive.log / "drive.jsonl")
+    entries = read_log(drive.log / "drive.mcap")
     return next((e.fault.kind for e in entries if e.fault and e.speed_mps > UNDER_WAY_MPS), None)
 
 

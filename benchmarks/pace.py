@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.runs import markdown, write_page
-from deploy.drive_log import Entry, read_log
+from deploy.drive_log import Entry
+from deploy.log_reader import read_log
 from tests.deploy.policies import SPEC, constant_policy
 
 PAGE = Path("docs/safety.md")
@@ -98,7 +99,7 @@ def drive_for(seconds: float, realtime: bool) -> list[Entry]:
         given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "lapwing", "drive", *given, "--no-video", *how]
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        return read_log(folder / "drive" / "drive.jsonl")
+        return read_log(folder / "drive" / "drive.mcap")
 
 
 def _free_port() -> int:

@@ -1,11 +1,14 @@
 """`lapwing drive`: drive a vehicle by a policy, with all that is seen and done kept in a folder."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
@@ -14,9 +17,11 @@ from deploy.client import PolicyClient
 from deploy.clock import no_collections
 from deploy.controls import Controls, Mode, Seat
 from deploy.display import Display
-from deploy.drive_log import DriveLog, DriveSummary, read_log, summarize, write_summary
+from deploy.drive_log import DriveFacts, DriveSummary, summarize, write_summary
 from deploy.keyboard import Keyboard
 from deploy.local_policy import LocalPolicy
+from deploy.log_reader import read_log
+from deploy.log_writer import DriveLog
 from deploy.loop import ControlLoop, Policy, Tick
 from deploy.policy_spec import PolicySpec
 from deploy.realtime import realtime
@@ -26,6 +31,7 @@ from deploy.vehicles import Frame, Vehicle, VehicleSpec, open_vehicle
 from deploy.video import Video
 from deploy.wire import PolicyInfo
 
+STANDING = ("standby", "e_stop")  # states in which the car is at rest, or a person has seen to it
 Watcher = Callable[[Frame, NDArray[np.float32]], None]  # is told every frame, and what the motors were sent for it
 Watch = Callable[[VehicleSpec, float], AbstractContextManager[Watcher]]  # of such a vehicle, every so many seconds
 
@@ -35,7 +41,7 @@ class DriveConfig:
     server: str = "tcp://127.0.0.1:5590"  # address of the policy server, see `lapwing serve`
     policy: Path | None = None  # ONNX file to drive by in this very process, instead of asking a server
     vehicle: str = "simulated"  # which vehicle to drive
-    out: Path = Path("runs/demo/drive")  # folder for drive.jsonl, drive.json and drive.mp4
+    out: Path = Path("runs/demo/drive")  # folder for drive.mcap, drive.json and drive.mp4
     road_seed: int = 0  # which procedural road the simulated car drives on
     length_m: float = 250.0  # m, length of that road; Kendall 2018
     deadline_s: float = 0.05  # s from camera frame to action; half a period, the rest is for log and video
@@ -77,7 +83,7 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
         for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
             display.say(what)
         _drive(config, loop, info, display, watcher)
-    summary = summarize(read_log(config.out / "drive.jsonl"))
+    summary = summarize(read_log(config.out / "drive.mcap"))
     write_summary(config.out, summary)
     display.conclude(summary, str(config.out))
     return summary
@@ -106,7 +112,7 @@ def _warm(car: Vehicle) -> None:
 def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Display, watcher: Watcher | None) -> None:
     """Drive to the end, keeping a log and a video; both are complete also after Ctrl-C."""
     with ExitStack() as stack:
-        log = stack.enter_context(DriveLog(config.out))
+        log = stack.enter_context(DriveLog(config.out, _facts(config, loop, info)))
         film = (
             stack.enter_context(closing(Video(config.out / "drive.mp4", info.spec.period_s))) if config.video else None
         )
@@ -114,8 +120,8 @@ def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Di
         stack.enter_context(no_collections())
         stack.enter_context(suppress(KeyboardInterrupt))
         display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
-        for now in _ticks(loop, config.time_limit_s):
-            log.write(now.entry)
+        for now in _ticks(loop, log, config.time_limit_s):
+            log.write(now.entry, now.frame.image)
             display.show(now.entry)
             if watcher:
                 watcher(now.frame, np.array(now.entry.sent, np.float32))
@@ -123,11 +129,25 @@ def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Di
                 film.add(now.entry.tick, loop.car.picture())
 
 
-def _ticks(loop: ControlLoop, time_limit_s: float) -> Iterator[Tick]:
+def _facts(config: DriveConfig, loop: ControlLoop, info: PolicyInfo) -> DriveFacts:
+    return DriveFacts(
+        lapwing=version("lapwing"),
+        config=msgspec.to_builtins(config, enc_hook=str),  # paths
+        spec=info.spec,
+        policy_id=info.policy_id,
+        limits=loop.limits,
+        start=loop.memory,
+        started_at_ns=time.time_ns() - round((loop.clock.now() - loop.clock.started_at_s) * 1e9),
+    )
+
+
+def _ticks(loop: ControlLoop, log: DriveLog, time_limit_s: float) -> Iterator[Tick]:
     """The drive, one control period at a time."""
     while True:
-        now = loop.tick()
+        now = loop.tick(log.trouble)
         yield now
         truth = now.entry.truth
         if (truth and (truth.finished or truth.disengagement)) or now.entry.t_s >= time_limit_s:
+            return
+        if log.lost and now.entry.safety in STANDING:  # nobody can start it again
             return

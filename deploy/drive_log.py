@@ -1,10 +1,13 @@
-"""What happened on a drive: a line for every tick, and the summary that is worked out from the lines."""
+"""What happened on a drive: an entry for every tick, and the summary that is worked out from the entries.
+
+`log_writer.py` and `log_reader.py` put them into a file and get them back.
+"""
 
 import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +15,8 @@ from msgspec import Struct
 
 from deploy.controls import Mode
 from deploy.faults import Fault
-from deploy.safety import Command, Inputs, State
+from deploy.policy_spec import PolicySpec
+from deploy.safety import Command, Inputs, Limits, Memory, State
 from deploy.vehicles import Truth
 
 STOPPED = ("safe_stop", "e_stop")
@@ -28,7 +32,7 @@ class LogError(Exception):
 class Entry(Struct, frozen=True, kw_only=True):
     """One control period: all that came in, and all that went out."""
 
-    tick: int  # ticks that were missed have no line
+    tick: int  # ticks that were missed have no entry
     t_s: float  # when the camera image was taken, since the start
     state: list[float]  # the state vector the policy saw
     steering_rad: float
@@ -57,6 +61,18 @@ class Entry(Struct, frozen=True, kw_only=True):
         return self.inputs.fault
 
 
+class DriveFacts(Struct, frozen=True, kw_only=True):
+    """What holds for a whole drive; with it the entries can be replayed."""
+
+    lapwing: str  # version that drove
+    config: dict[str, Any]  # the DriveConfig
+    spec: PolicySpec  # of the policy
+    policy_id: str
+    limits: Limits
+    start: Memory  # of the safety machine, before the first tick
+    started_at_ns: int  # when `t_s` was 0, since 1970 (UTC)
+
+
 class DriveSummary(Struct, frozen=True, kw_only=True):
     finished: bool  # the end of the route was reached
     disengagement: str | None  # why the drive ended before
@@ -76,39 +92,6 @@ class DriveSummary(Struct, frozen=True, kw_only=True):
     @property
     def succeeded(self) -> bool:
         return self.finished and self.disengagement is None
-
-
-class DriveLog:
-    """Writes drive.jsonl into a folder; complete under its name once closed, however the drive ended."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "drive.jsonl"
-        self._part = folder / "drive.jsonl.part"
-        self._file = self._part.open("wb", buffering=0)  # a crash loses nothing
-
-    def write(self, entry: Entry) -> None:
-        self._file.write(msgspec.json.encode(entry) + b"\n")
-
-    def close(self) -> None:
-        self._file.close()
-        os.replace(self._part, self.path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def read_log(path: Path) -> list[Entry]:
-    """The lines of a drive.jsonl. Raises LogError if it is missing or damaged."""
-    try:
-        return msgspec.json.decode(b"[" + b",".join(path.read_bytes().splitlines()) + b"]", type=list[Entry])
-    except OSError as error:
-        raise LogError(f"drive log {path} cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise LogError(f"drive log {path} is damaged: {error}") from error
 
 
 def summarize(entries: Sequence[Entry]) -> DriveSummary:

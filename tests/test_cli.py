@@ -16,7 +16,7 @@ import zmq
 
 import agent.train
 from agent.algorithms import ALGORITHMS
-from deploy.drive_log import read_log
+from deploy.log_reader import read_log
 from deploy.policy import OnnxPolicy
 from deploy.server import PolicyServer
 from deploy.sockets import bind
@@ -378,7 +378,7 @@ def test_a_served_drive_is_recorded(policy, tmp_path):
     with served(OnnxPolicy.load(policy), address):
         options = ["--server", address, "--out", str(out), "--no-video", "--time-limit-s", "0.5"]
         assert main(["drive", *options, "--record", str(tmp_path / "data")]) == 1  # the route is longer
-    log = read_log(out / "drive.jsonl")
+    log = read_log(out / "drive.mcap")
     dataset = Dataset(tmp_path / "data", strict=True)
     assert dataset.header.source == "drive"
     speeds_mps = dict.fromkeys(np.float32(entry.speed_mps) for entry in log)

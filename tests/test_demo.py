@@ -26,7 +26,7 @@ MADE = (
     "table1.json",
     "policy.onnx",
     "serve.log",
-    "drive/drive.jsonl",
+    "drive/drive.mcap",
     "drive/drive.json",
     "report.html",
 )

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from agent.evaluate import Row, Training
 from agent.report import ReportConfig, plot_learning, plot_round_trips, report
-from deploy.drive_log import DriveLog, Entry
+from deploy.drive_log import Entry
 from deploy.vehicles import Truth
 from tests.agent.runs import write_run
 from tests.deploy.entries import entry as plain
+from tests.deploy.entries import write_log
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -43,9 +44,7 @@ def write_all(folder: Path, entries: list[Entry]) -> Path:
     (folder / "vae").mkdir()
     (folder / "vae/reconstructions.png").write_bytes(PNG)
     (folder / "table1.json").write_bytes(msgspec.json.encode(ROWS))
-    with DriveLog(folder / "drive") as log:
-        for line in entries:
-            log.write(line)
+    write_log(folder / "drive", entries)
     return folder
 
 
@@ -97,7 +96,7 @@ def test_a_drive_without_a_single_answer_is_reported_too(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["train/actor.safetensors", "train/episodes.csv", "table1.json", "drive/drive.jsonl", "vae/reconstructions.png"],
+    ["train/actor.safetensors", "train/episodes.csv", "table1.json", "drive/drive.mcap", "vae/reconstructions.png"],
 )
 def test_what_is_missing_is_named(tmp_path, name):
     folder = write_all(tmp_path / "demo", [entry(0)])

@@ -1,11 +1,27 @@
-"""Ticks of drives that can be worked out by hand."""
+"""Ticks of drives that can be worked out by hand, and logs of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from deploy.drive_log import Entry
-from deploy.safety import Command, Inputs
+from deploy.drive_log import DriveFacts, Entry
+from deploy.log_writer import DriveLog
+from deploy.safety import Command, Inputs, Limits, Memory
+from tests.deploy.policies import SPEC
 
 PERIOD_S = 0.1
+STARTED_AT_NS = 1_700_000_000_000_000_000
+FACTS = DriveFacts(
+    lapwing="0.0.test",
+    config={"vehicle": "simulated", "policy": None},
+    spec=SPEC,
+    policy_id="abc",
+    limits=Limits(SPEC.max_steering_rad, SPEC.max_steering_rate_radps),
+    start=Memory.standing(0.0, armed=True),
+    started_at_ns=STARTED_AT_NS,
+)
 
 
 def entry(tick: int, speed_mps: float = 2.0, **changes: object) -> Entry:
@@ -27,3 +43,16 @@ def entry(tick: int, speed_mps: float = 2.0, **changes: object) -> Entry:
         truth=None,
     )
     return msgspec.structs.replace(plain, **changes)
+
+
+def image(tick: int) -> np.ndarray:
+    """What the camera saw in that tick: noise, of which compression makes nothing."""
+    return np.random.default_rng(tick).integers(0, 256, (SPEC.image_height, SPEC.image_width, 3), np.uint8)
+
+
+def write_log(folder: Path, entries: Sequence[Entry], facts: DriveFacts = FACTS) -> Path:
+    """A whole log of these ticks, `image` being what was seen."""
+    with DriveLog(folder, facts) as log:
+        for each in entries:
+            log.write(each, image(each.tick))
+    return log.path

@@ -67,6 +67,27 @@ def constant_policy(path: Path, steering: float, speed: float, spec: PolicySpec 
     return _save(path, nodes, inputs, initializers, spec, "batch")
 
 
+def seeing_policy(path: Path) -> Path:
+    """An ONNX policy that looks at every pixel and at the state, and drives about straight at 1 m/s."""
+    size = 64 * 64 * 3 + SPEC.state_size
+    weights = np.random.default_rng(0).normal(0, 1e-4, (size, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["floats", "white"], ["scaled"]),
+        helper.make_node("Flatten", ["scaled"], ["pixels"]),
+        helper.make_node("Concat", ["pixels", "state"], ["seen"], axis=1),
+        helper.make_node("Gemm", ["seen", "weights", "bias"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["action"]),
+    ]
+    constants = {"white": np.float32([255]), "weights": weights, "bias": np.float32([0.0, -0.3])}
+    initializers = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    inputs = [
+        helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 64, 64, 3]),
+        helper.make_tensor_value_info("state", TensorProto.FLOAT, ["batch", 6]),
+    ]
+    return _save(path, nodes, inputs, initializers, SPEC, "batch")
+
+
 def _save(path, nodes, inputs, initializers, spec, batch) -> Path:
     output = helper.make_tensor_value_info("action", TensorProto.FLOAT, [batch, 2])
     graph = helper.make_graph(nodes, "policy", inputs, [output], initializers)

@@ -16,7 +16,7 @@ from tests.refusal import import_without
 ROOT = Path(__file__).parents[2]
 BLOCKED = import_without(
     {"torch", "gymnasium", "pybullet", "sim", "agent", "perception"},
-    *("deploy.server", "deploy.drive", "deploy.client"),
+    *("deploy.server", "deploy.drive", "deploy.client", "deploy.replay"),
     *("deploy.safety_drivers.keyboard", "deploy.safety_drivers.scripted"),
 )
 SERVE = (

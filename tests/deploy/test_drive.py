@@ -19,7 +19,7 @@ import pytest
 
 from deploy.client import ServerError
 from deploy.drive import DriveConfig, drive
-from deploy.drive_log import read_log
+from deploy.log_reader import read_log
 from deploy.policy_spec import PolicyError
 from deploy.safety import Command
 from deploy.vehicles import VEHICLES, Frame, VehicleError, open_vehicle
@@ -115,8 +115,8 @@ def test_the_car_stops_when_the_server_is_killed_and_drives_on_when_it_is_back(c
     assert "driving on" in said
     assert summary.succeeded
     assert summary.stops >= 1
-    _assert_stood_in_time(config.out / "drive.jsonl")
-    _assert_no_command_outlives_the_watchdog(config.out / "drive.jsonl", car.commands)
+    _assert_stood_in_time(config.out / "drive.mcap")
+    _assert_no_command_outlives_the_watchdog(config.out / "drive.mcap", car.commands)
 
 
 def _assert_stood_in_time(log: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_finished_route_is_a_success_and_leaves_log_figures_and_video(config, 
         car.finished = True
         summary = summaries.get(timeout=SOON_S)
     assert summary.succeeded
-    assert {path.name for path in config.out.iterdir()} == {"drive.jsonl", "drive.json", "drive.mp4"}
+    assert {path.name for path in config.out.iterdir()} == {"drive.mcap", "drive.json", "drive.mp4"}
     figures = msgspec.json.decode((config.out / "drive.json").read_bytes())
-    assert figures["ticks"] == len(read_log(config.out / "drive.jsonl"))
+    assert figures["ticks"] == len(read_log(config.out / "drive.mcap"))
     assert figures["finished"] is True
 
 
@@ -162,7 +162,7 @@ def test_the_policy_sees_the_state_and_the_car_gets_the_answer(config, tmp_path)
     policy = echo_policy(tmp_path / "policy.onnx")  # speed set-point = scaled speed: it stays where it is
     with process(SERVE, policy, config.server), driving(replace(config, time_limit_s=1.0)) as (_, summaries):
         summary = summaries.get(timeout=SOON_S)
-    entries = [entry for entry in read_log(config.out / "drive.jsonl") if entry.action]
+    entries = [entry for entry in read_log(config.out / "drive.mcap") if entry.action]
     assert not summary.finished
     assert entries
     for before, entry in pairwise(entries):
@@ -184,7 +184,7 @@ def test_ctrl_c_leaves_a_shorter_but_complete_drive_and_ends_the_server(tmp_path
         assert server.wait(SOON_S) == 0
         assert "served" in server.stdout.read()
     assert not list(out.glob("*.part"))
-    assert {"drive.jsonl", "drive.json"} <= {path.name for path in out.iterdir()}
+    assert {"drive.mcap", "drive.json"} <= {path.name for path in out.iterdir()}
 
 
 def test_what_was_asked_for_in_vain_is_an_error(config, tmp_path):

@@ -1,11 +1,11 @@
-"""A drive's log is complete or damaged by name, and its summary is worked out from it alone."""
+"""The summary of a drive is worked out from its ticks alone."""
 
 import dataclasses
 
 import msgspec
 import pytest
 
-from deploy.drive_log import DriveLog, Entry, LogError, read_log, summarize, write_summary
+from deploy.drive_log import Entry, summarize, write_summary
 from deploy.vehicles import Truth
 from tests.deploy.entries import entry as plain
 
@@ -16,28 +16,6 @@ def entry(tick: int, **changes: object) -> Entry:
     """A tick of a car that drives 2 m/s at 10 Hz, and whose answers take longer and longer."""
     truth = dataclasses.replace(TRUTH, distance_m=5 + 0.2 * tick)
     return plain(tick, **{"truth": truth, "round_trip_ms": float(tick)} | changes)
-
-
-def test_what_is_written_is_read_and_stands_under_its_name_only_when_closed(tmp_path):
-    folder = tmp_path / "a" / "b"
-    entries = [entry(1), entry(2, action=None, round_trip_ms=None, safety="degraded", truth=None)]
-    with DriveLog(folder) as log:
-        for line in entries:
-            log.write(line)
-        assert not log.path.exists()
-    assert read_log(folder / "drive.jsonl") == entries
-    assert [path.name for path in folder.iterdir()] == ["drive.jsonl"]
-
-
-def test_a_log_that_is_missing_or_damaged_is_an_error(tmp_path):
-    path = tmp_path / "drive.jsonl"
-    with pytest.raises(LogError, match="No such file"):
-        read_log(path)
-    with DriveLog(tmp_path) as log:
-        log.write(entry(1))
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(LogError, match="damaged"):
-        read_log(path)
 
 
 def test_the_summary_of_a_finished_drive():
