@@ -85,15 +85,16 @@ class PolicyClient:
         image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: greater than that of all frames since hello.
         """
         request = Act(seq, captured_at_s)
+        frames = pack(request, state, image)
         self.fault = SILENT
-        if not self._send(pack(request, state, image), deadline_s):
+        if not self._send(frames, deadline_s):
             return None
         while self._ready(self._readable, deadline_s):
             reply = self._receive()
             if isinstance(reply, Action) and self._is_valid(reply, request):
                 return reply
-            if isinstance(reply, PolicyInfo):
-                self._meet(reply)
+            if isinstance(reply, PolicyInfo) and self._is_restarted(reply):
+                self._send(frames, deadline_s)  # its answer before was of a session that we did not know
             if isinstance(reply, Refusal) and reply.seq == seq:
                 return self._drop(REFUSALS[reply.code], f"refusing: {reply.reason}")
         return None
@@ -139,17 +140,22 @@ class PolicyClient:
                 raise ServerError(f"policy server at {self._address} is {self.fault.detail}")
         return None
 
-    def _meet(self, info: PolicyInfo) -> None:
-        """Somebody says, in the middle of a drive, who serves now; the car goes on by it only if that is safe."""
+    def _is_restarted(self, info: PolicyInfo) -> bool:
+        """Somebody says, in the middle of a drive, who serves now; whether it is the old policy in a new session.
+
+        The car goes on by what serves now only if that is safe.
+        """
         agreed = self.agreed
         if agreed is None or info == agreed:
-            return
+            return False
         if info.policy_id == agreed.policy_id:
-            self.agreed = info  # the server was restarted
-        elif self._pinned or info.session != agreed.session:
+            self.agreed = info
+            return True
+        if self._pinned or info.session != agreed.session:
             self._drop("foreign", f"serving another policy ({info.policy_id}, not {agreed.policy_id})")
         else:
             self._follow(agreed, info)
+        return False
 
     def _follow(self, agreed: PolicyInfo, info: PolicyInfo) -> None:
         try:

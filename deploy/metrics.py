@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
 
-from deploy.drive_log import Entry
 from deploy.wire import PolicyInfo
+
+if TYPE_CHECKING:
+    from deploy.drive_log import Entry
 
 LOOPBACK = "127.0.0.1"
 # s; a frame of 64×64 takes about 0.15 ms in the network and 0.3 ms there and back, an action must come within 50 ms
@@ -79,7 +82,7 @@ class LoopMetrics:
         self._inference = self._histogram("inference", "The part of it that the network took")
         self._lateness = self._histogram("lateness", "How late cycles began")
 
-    def saw(self, entry: Entry) -> None:
+    def saw(self, entry: "Entry") -> None:
         """Count a control cycle."""
         self._ticks.inc()
         self._missed.inc(entry.action is None)

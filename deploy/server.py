@@ -18,7 +18,6 @@ from rich.console import Console
 
 from deploy.admission import ALLOWANCE, PENALTY_S, Admission
 from deploy.keys import ServerKeys
-from deploy.metrics import ServerMetrics, exposed
 from deploy.policy import ONNX_FAILURES, OnnxPolicy
 from deploy.policy_spec import PolicyError, PolicySpec
 from deploy.reload import Reloader
@@ -75,6 +74,8 @@ def serve(config: ServeConfig) -> None:
         stack.callback(lambda: console.print(server.report()))
         reloader = stack.enter_context(Reloader(policy, config.policy, server.sights, console.print))
         if config.metrics_port is not None:
+            from deploy.metrics import ServerMetrics, exposed  # a tenth of the time in which a killed server is back
+
             metrics = ServerMetrics(server.counts, reloader.counts, server.info)
             server.inferred = metrics.inferred
             console.print(f"metrics at {stack.enter_context(exposed(metrics.registry, config.metrics_port))}")

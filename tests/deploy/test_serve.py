@@ -137,6 +137,8 @@ def test_listening_to_other_machines_takes_keys_or_the_word_insecure(tmp_path, c
     policy = str(echo_policy(tmp_path / "p.onnx"))
     assert lapwing.main(["serve", "--policy", policy, "--bind", "tcp://0.0.0.0:0"]) == 2
     assert "only tcp://127.0.0.1:PORT is allowed without keys" in capsys.readouterr().err
+    assert lapwing.main(["serve", "--policy", policy, "--keys", str(tmp_path / "none")]) == 2
+    assert "secret.key is missing; expected a folder as `lapwing keys` writes it" in capsys.readouterr().err
     with serving(Path(policy), "tcp://0.0.0.0:0", "--insecure") as server:
         assert "WARNING: tcp://0.0.0.0:0 has no keys" in server.said_before
 
