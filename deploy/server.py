@@ -20,6 +20,7 @@ from deploy.admission import ALLOWANCE, PENALTY_S, Admission
 from deploy.keys import ServerKeys
 from deploy.policy import ONNX_FAILURES, OnnxPolicy
 from deploy.policy_spec import PolicyError, PolicySpec
+from deploy.realtime import realtime
 from deploy.reload import Reloader
 from deploy.self_test import Sight, is_action, self_test, warm_up
 from deploy.signals import interruptible
@@ -54,6 +55,7 @@ class ServeConfig:
     keys: Path | None = None  # folder `server` of `lapwing keys`; only the clients named there are let in
     insecure: bool = False  # listen to other machines without keys: whoever reaches the port may ask, and listen in
     metrics_port: int | None = None  # port on loopback for Prometheus; none if not given
+    realtime: bool = True  # run before all other programs with memory locked, where that is permitted
 
 
 class Request(NamedTuple):
@@ -69,6 +71,8 @@ def serve(config: ServeConfig) -> None:
     with interruptible(), suppress(KeyboardInterrupt), ExitStack() as stack:
         policy = first_policy(config.policy, console.print)
         context = stack.enter_context(zmq.Context())
+        for denied in stack.enter_context(realtime(context)) if config.realtime else ():
+            console.print(f"without {denied}")
         socket = stack.enter_context(closing(listen(context, config.bind, policy.spec, keys, config.insecure)))
         server = PolicyServer(policy, socket)
         stack.callback(lambda: console.print(server.report()))

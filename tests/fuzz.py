@@ -31,7 +31,7 @@ from tests.deploy.policies import IMAGE, STATE, echo_policy
 from tests.deploy.serving import Figures, serving, well_behaved
 
 TURNS = 20  # of throwing, and of the car alone
-WARM_UP = 2  # turns until memory is weighed for the first time
+WARM_UP = 5  # turns until memory is weighed for the first time; it is locked, so that what is reserved counts as held
 LIVES = 200  # batches until a client comes back as another
 EVERY_FLOOD, FLOOD = 500, 400  # batches from flood to flood, and the messages of one
 SILENCE_MS = 60_000  # after which an answer is not expected any more

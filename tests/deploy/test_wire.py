@@ -149,6 +149,7 @@ def test_each_fault_has_its_reason():
     assert reason([header(arrays=[["<f4", [MAX_ARRAY_BYTES]]]), b""]) == "array"
     assert reason([header(arrays=[["<f4", [0] + [MAX_ARRAY_BYTES] * 7]]), b"1"]) == "array"
     assert reason([header(arrays=[["<f4", [1] * 9]]), b"1234"]) == "header"
+    assert reason([header(arrays=[["<f4", [0]]] * 17), *[b""] * 17]) == "header"
     for dtype in (">f4", "<f8", "|O", "<U4", "<c8"):
         assert reason([header(arrays=[[dtype, [1]]]), b"1234"]) == "header"
     for size in (-1, 2**40, 1.5):
