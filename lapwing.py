@@ -128,13 +128,19 @@ def evaluate(arguments: list[str]) -> None:
     evaluate(_parse(EvaluateConfig, "evaluate", arguments), Console())
 
 
-def export(arguments: list[str]) -> None:
-    """Write encoder and actor as one ONNX file."""
+def export(arguments: list[str]) -> int:
+    """Write encoder, actor and critic as one ONNX file, and less exact variants of it."""
     from rich.console import Console
 
     from agent.export import ExportConfig, export
 
-    export(_parse(ExportConfig, "export", arguments), Console())
+    config = _parse(ExportConfig, "export", arguments)
+    export(config, console := Console())
+    if not config.variants:
+        return 0
+    from agent.variants import export_variants
+
+    return 0 if export_variants(config, console) else 1
 
 
 def serve(arguments: list[str]) -> None:

@@ -1,6 +1,8 @@
-"""The policy on disk: the actor's weights with everything that is needed to use them again."""
+"""The policy on disk: the actor's weights, and the critic's, with everything that is needed to use them again."""
 
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -8,12 +10,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.networks import Activation, Actor, Norm
 from agent.pixels import encoder_for, seen_by
 from perception.files import write_whole
 from perception.sight import PIXELS
 
 FORMAT = 2  # 1 said nothing of algorithm, norm and activation
+FACTS, SETTINGS = "lapwing", "settings"  # keys in the metadata
+VALUE = "value"  # the tensor that is not the actor's
 
 
 class CheckpointError(ValueError):
@@ -54,6 +59,11 @@ class PolicyFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_steering_rate_radps: float
 
     @property
+    def steering_reach(self) -> float:
+        """How far steering moves in a control period, in action units."""
+        return self.max_steering_rate_radps * self.period_s / self.max_steering_rad
+
+    @property
     def image(self) -> tuple[int, int, int] | None:
         """(height, width, colours) of the camera's image at the head of an observation; None if a latent is there."""
         return (self.image_height, self.image_width, 3) if self.pixels else None
@@ -70,24 +80,57 @@ def make_actor(facts: PolicyFacts) -> nn.Module:
     return seen_by(encoder, actor).eval().requires_grad_(False)
 
 
-def save_actor(path: Path, actor: nn.Module, facts: PolicyFacts) -> None:
-    """Write the actor; a reader sees the old file or the new one, never a part."""
+class Worth(NamedTuple):
+    """What tells the value of an action: an algorithm's `value`."""
+
+    settings: Any  # of the algorithm
+    weights: Tensor  # (N,) float32, see `flat_weights`
+
+
+def save_actor(path: Path, actor: nn.Module, facts: PolicyFacts, worth: Worth | None = None) -> None:
+    """Write the actor, and what its actions are worth; a reader sees the old file or the new one, never a part."""
     tensors = {name: tensor.contiguous() for name, tensor in actor.state_dict().items()}
-    write_whole(path, save(tensors, {"lapwing": msgspec.json.encode(facts).decode()}))
+    metadata = {FACTS: msgspec.json.encode(facts).decode()}
+    if worth is not None:
+        tensors[VALUE] = worth.weights
+        metadata[SETTINGS] = msgspec.json.encode(worth.settings).decode()
+    write_whole(path, save(tensors, metadata))
 
 
 def load_actor(path: Path) -> tuple[nn.Module, PolicyFacts]:
     """Read an actor and its facts. Raises CheckpointError naming the file and what is wrong with it."""
+    actor, facts, _ = load_policy(path)
+    return actor, facts
+
+
+def load_policy(path: Path) -> tuple[nn.Module, PolicyFacts, nn.Module | None]:
+    """Read an actor, its facts and the `value` of the algorithm that trained it, None where an older file lacks it.
+
+    Raises CheckpointError naming the file and what is wrong with it.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            facts = _facts(path, (file.metadata() or {})["lapwing"])
+            metadata = file.metadata() or {}
+            facts = _facts(path, metadata[FACTS])
             actor = make_actor(facts)
-            actor.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            weights = tensors.pop(VALUE, None)
+            actor.load_state_dict(tensors)
+            value = None if weights is None else _value(facts, metadata[SETTINGS], weights)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint; expected what `lapwing train` writes") from error
     except (SafetensorError, OSError, KeyError, msgspec.DecodeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: damaged or not an actor of Lapwing ({error})") from error
-    return actor, facts
+    return actor, facts, value
+
+
+def _value(facts: PolicyFacts, settings: str, weights: Tensor) -> nn.Module:
+    """What those weights are of: the `value` of the algorithm with those settings."""
+    trained_by = msgspec.json.decode(settings, type=resolve_name(CONFIGS[facts.algo]))
+    algorithm = resolve_name(ALGORITHMS[facts.algo])(trained_by, facts.obs_size, facts.action_size, image=facts.image)
+    value = algorithm.value.eval().requires_grad_(False)
+    load_flat_weights(value, weights)
+    return value
 
 
 def _facts(path: Path, metadata: str) -> PolicyFacts:

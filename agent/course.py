@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import torch
 
-from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
+from agent.checkpoint import PolicyFacts, Worth, flat_weights, load_flat_weights, make_actor, save_actor
 from agent.learner import Algorithm, Learner
 from agent.metrics import Curves, Table
 from agent.snapshot import CHECKPOINTS, Snapshot
@@ -99,7 +99,8 @@ class Course:
         learner, progress = self.learner, self.progress
         if progress.add(report) and weights is not None:
             load_flat_weights(self._best, torch.from_numpy(weights.copy()))
-            save_actor(self.config.out / "actor.safetensors", self._best, self.facts)
+            worth = Worth(learner.algorithm.config, flat_weights(learner.algorithm.value))
+            save_actor(self.config.out / "actor.safetensors", self._best, self.facts, worth)
         self._table.write([*msgspec.structs.astuple(report), learner.updates, round(learner.seconds, 2)])
         self._log(report)
         self._tell(report)

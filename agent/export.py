@@ -1,8 +1,9 @@
-"""`lapwing export`: encoder and actor as one ONNX graph from camera image and state vector to action."""
+"""`lapwing export`: encoder, actor and critic as one ONNX graph from camera image and state vector to action."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from agent.checkpoint import PolicyFacts, load_actor
+from agent.checkpoint import PolicyFacts, load_policy
+from agent.latent import RateLimit
+from agent.settings import Count, Whole, checked
 from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
 from perception.encoders import Familiar, load_familiar
@@ -23,6 +26,7 @@ from perception.measures import squared_errors
 from perception.sight import Sight, load_sight
 
 PARITY = 1e-4  # largest difference from torch, in action units; of the novelty, as a part of it
+Variant = Literal["int8", "float16"]
 EXACT = 1e-9  # least error of a reconstruction; none is more exact
 
 
@@ -32,7 +36,11 @@ class ExportConfig:
 
     run: Path = Path("runs/demo/train")  # folder that `lapwing train` wrote
     out: Path = Path("runs/demo/policy.onnx")  # file to write
-    frames: int = 64  # random inputs on which ONNX must agree with torch within 1e-4
+    frames: Count = 64  # random inputs on which ONNX must agree with torch within 1e-4
+    variants: tuple[Variant, ...] = ()  # less exact ones to write beside it: int8, float16; see docs/policy.md
+    parity_frames: Count = 1000  # of held-out roads, on which a variant's answers are compared
+    held_out: Count = 20  # roads that no training saw, which a variant must drive as well
+    seed: Whole = 0  # of the noise with which frames are gathered
 
 
 class ExportError(RuntimeError):
@@ -41,37 +49,63 @@ class ExportError(RuntimeError):
     exit_code = 2
 
 
-class CameraPolicy(nn.Module):
-    """action = μ(mean of q(z | image), state); and how new the image is, where the encoder's file can tell."""
+class Worth(nn.Module):
+    """Q(s, a) of what the motors would make of an action, which is all that the critic was ever asked about."""
 
-    def __init__(self, encoder: Sight, actor: nn.Module, familiar: Familiar | None = None) -> None:
+    def __init__(self, value: nn.Module, reach: float) -> None:
         super().__init__()
-        self.encoder, self.actor, self.familiar = encoder, actor, familiar
+        self.value, self.limit = value, RateLimit(reach)
+
+    def forward(self, seen: Tensor, action: Tensor) -> Tensor:
+        """seen: (batch, N) features and state, action: (batch, 2); returns (batch,)."""
+        return self.value(seen, self.limit.limited(seen, action))
+
+
+class CameraPolicy(nn.Module):
+    """action = μ(mean of q(z | image), state); what it is worth; and how new the image is, each where it is known."""
+
+    def __init__(
+        self, encoder: Sight, actor: nn.Module, familiar: Familiar | None = None, worth: Worth | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder, self.familiar, self.worth = encoder, familiar, worth
+        self.eye, self.actor = actor if isinstance(actor, nn.Sequential) else (nn.Identity(), actor)
 
     @property
     def outputs(self) -> list[str]:
-        return ["action", "novelty"] if self.familiar else ["action"]
+        return ["action", *(["novelty"] if self.familiar else []), *(["value"] if self.worth else [])]
 
     def forward(self, image: Tensor, state: Tensor) -> tuple[Tensor, ...]:
-        """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) in [-1, 1], novelty (batch,).
+        """image (batch, H, W, 3) uint8, state (batch, S) float32 → action (batch, 2) in [-1, 1], novelty and value.
 
-        Both are float32. The novelty is the error of the image's reconstruction as a multiple of what one in a hundred
-        familiar images exceeds.
+        All are float32; novelty and value are (batch,). The novelty is the error of the image's reconstruction as a
+        multiple of what one in a hundred familiar images exceeds. The value is the discounted sum of metres to come.
         """
         z = self.encoder.encode_mean(image)
-        action = self.actor(torch.cat([z, state], dim=-1))
-        if self.familiar is None:
-            return (action,)
-        assert isinstance(self.encoder, Autoencoder)  # nothing else is familiar with anything
-        return action, squared_errors(self.encoder, z, image) / max(self.familiar.q99, EXACT)
+        seen = self.eye(torch.cat([z, state], dim=-1))
+        action = self.actor(seen)
+        told = [action]
+        if self.familiar is not None:
+            assert isinstance(self.encoder, Autoencoder)  # nothing else is familiar with anything
+            told.append(squared_errors(self.encoder, z, image) / max(self.familiar.q99, EXACT))
+        if self.worth is not None:
+            told.append(self.worth(seen, action))
+        return tuple(told)
+
+
+def load(run: Path) -> tuple[CameraPolicy, PolicyFacts]:
+    """The policy of a run. Raises CheckpointError and EncoderError."""
+    actor, facts, value = load_policy(run / "actor.safetensors")
+    weights = facts.sight(run)
+    familiar = None if facts.pixels else load_familiar(weights)
+    worth = None if value is None else Worth(value, facts.steering_reach)
+    return CameraPolicy(load_sight(weights), actor, familiar, worth).eval(), facts
 
 
 def export(config: ExportConfig, console: Console) -> float:
     """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
-    actor, facts = load_actor(config.run / "actor.safetensors")
-    weights = facts.sight(config.run)
-    encoder, familiar = load_sight(weights), None if facts.pixels else load_familiar(weights)
-    policy = CameraPolicy(encoder, actor, familiar).eval()
+    checked(config)
+    policy, facts = load(config.run)
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:

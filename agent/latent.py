@@ -13,6 +13,7 @@ from deploy.observation import StateVector
 from perception.sight import Sight
 
 HISTORY = 2  # executed actions in the state vector
+FREE = 4.0  # how far speed moves in a control period: no limit, as all of it is from -1 to 1
 MIRROR_ACTION = np.array([-1, 1], np.float32)  # left becomes right, speed stays
 MIRROR_STATE = np.concatenate([-MIRROR_ACTION, np.tile(MIRROR_ACTION, HISTORY)])  # speed stays, steering turns
 
@@ -75,11 +76,13 @@ class RateLimit:
     """
 
     def __init__(self, reach: float) -> None:
-        self.reach = reach
+        self.reach = torch.tensor([reach, FREE])
+
+    def limited(self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+        """The action that the motors would get after this observation of a `LatentState`; to drive, not to learn."""
+        last = obs[:, -2 * HISTORY : -2 * HISTORY + 2]
+        return torch.minimum(torch.maximum(action, last - self.reach), last + self.reach)
 
     def __call__(self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
-        """Return the action that the motors would get after this observation of a `LatentState`."""
-        last, steering = obs[:, -2 * HISTORY], action[:, 0]
-        limited = steering.clamp(last - self.reach, last + self.reach)
-        passed_through = steering + (limited - steering).detach()
-        return torch.stack([passed_through, action[:, 1]], dim=1)
+        """The same with the gradient of what was asked for."""
+        return action + (self.limited(obs, action) - action).detach()

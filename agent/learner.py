@@ -61,6 +61,11 @@ class Algorithm(Protocol):
         """What drives."""
         ...
 
+    @property
+    def value(self) -> nn.Module:
+        """What an action is worth: (obs as encoded, action) → (batch,)."""
+        ...
+
     def update(self, sample: Sample) -> Mapping[str, Tensor]:
         """Learn from a sample; returns scalars to log."""
         ...
@@ -68,7 +73,7 @@ class Algorithm(Protocol):
 
 def make_algorithm(algo: str, settings: Settings, facts: PolicyFacts) -> Algorithm:
     """A fresh one for a vehicle whose steering moves only so fast; its weights are drawn from torch's own generator."""
-    limit = RateLimit(facts.max_steering_rate_radps * facts.period_s / facts.max_steering_rad)
+    limit = RateLimit(facts.steering_reach)
     return resolve_name(ALGORITHMS[algo])(settings, facts.obs_size, facts.action_size, limit, image=facts.image)
 
 

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 import zmq
 from rich.console import Console
+from torch import Tensor
 
 from agent.channel import Addresses, LearnerEnd
-from agent.checkpoint import PolicyFacts, load_flat_weights, make_actor, save_actor
+from agent.checkpoint import PolicyFacts, Worth, flat_weights, load_flat_weights, make_actor, save_actor
 from agent.experience import random_experience
 from agent.jobs import Failed
 from agent.learner import Learner, make_algorithm
@@ -30,6 +31,7 @@ from agent.replay import Replay
 from agent.snapshot import CHECKPOINTS, load_newest, snapshots
 from agent.supervisor import Link, Orphaned
 from agent.teach_config import TeachConfig
+from agent.train_config import Settings
 from deploy.wire import Begin, EpisodeReport, Undo
 from perception.encoders import load_encoder
 from perception.files import alone_in, write_whole
@@ -48,19 +50,21 @@ class Lesson:
 
 @dataclass
 class Book:
-    """What the lessons have come to: every episode, and the weights that drove the best test."""
+    """What the lessons have come to: every episode, the weights that drove the best test, the critic's at that time."""
 
     lessons: list[Lesson] = field(default_factory=list)
     best_m: float = -1.0
     best: bytes = b""  # (N,) float32; none before the first test
+    value: bytes = b""  # (N,) float32 of the algorithm's `value`
 
-    def add(self, report: EpisodeReport, weights: np.ndarray | None, updates: int) -> None:
-        """Note an episode; a test that none outdid leaves its weights."""
+    def add(self, report: EpisodeReport, weights: np.ndarray | None, updates: int, value: np.ndarray) -> None:
+        """Note an episode; a test that none outdid leaves its weights and those of the algorithm's `value`."""
         self.lessons.append(Lesson(report, updates))
         if weights is not None and (report.finished or report.distance_m >= self.best_m):
             self.best_m, self.best = max(self.best_m, report.distance_m), weights.tobytes()
+            self.value = value.tobytes()
 
-    def write(self, folder: Path, facts: PolicyFacts) -> None:
+    def write(self, folder: Path, facts: PolicyFacts, settings: Settings) -> None:
         """Write episodes.csv and the best weights as actor.safetensors, which goes when there are none."""
         table = io.StringIO(newline="")
         writer = csv.writer(table)
@@ -71,8 +75,13 @@ class Book:
             (folder / POLICY).unlink(missing_ok=True)
             return
         driver = make_actor(facts)
-        load_flat_weights(driver, torch.from_numpy(np.frombuffer(self.best, np.float32).copy()))
-        save_actor(folder / POLICY, driver, facts)
+        load_flat_weights(driver, _floats(self.best))
+        worth = Worth(settings, _floats(self.value)) if self.value else None  # there is none in an older checkpoint
+        save_actor(folder / POLICY, driver, facts, worth)
+
+
+def _floats(content: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(content, np.float32).copy())
 
 
 class Over(Exception):
@@ -99,15 +108,15 @@ class Lessons:
             self.learner.remember({"book": snapshot.facts["book"]})
             return
         encoder = load_encoder(self.config.encoder)
-        self.book.write(self.config.out, self.facts)  # over those of an earlier run
+        self.book.write(self.config.out, self.facts, self.config.settings)  # over those of an earlier run
         for transitions in random_experience(self.config.episodes, encoder, self.facts):
             self.learner.take(*transitions.arrays())
         self.save()
 
     def judge(self, report: EpisodeReport, weights: np.ndarray | None) -> bool:
         """Note an episode; the car's side says when all is over."""
-        self.book.add(report, weights, self.learner.updates)
-        self.book.write(self.config.out, self.facts)
+        self.book.add(report, weights, self.learner.updates, flat_weights(self.learner.algorithm.value).numpy())
+        self.book.write(self.config.out, self.facts, self.config.settings)
         return False
 
     def turn(self, message: Begin | Undo) -> None:
@@ -127,7 +136,7 @@ class Lessons:
 
     def _open(self, book: dict) -> None:
         self.book = msgspec.convert(book, Book)
-        self.book.write(self.config.out, self.facts)
+        self.book.write(self.config.out, self.facts, self.config.settings)
 
 
 def learn(link: Link, life: int, config: TeachConfig, facts: PolicyFacts, addresses: Addresses) -> None:

@@ -37,10 +37,12 @@ class LocalPolicy:
     ) -> Action:
         """The action for this frame, see `deploy.client.PolicyClient.act`."""
         started_at_s = time.perf_counter()
-        action, novelty = self._policy.answer(image, state)
+        action, novelty, value = self._policy.answer(image, state)
         inference_s = time.perf_counter() - started_at_s
         steering, speed = action.tolist()
-        return Action(seq, captured_at_s, (steering, speed), self._policy.id, inference_s, self._session, novelty)
+        return Action(
+            seq, captured_at_s, (steering, speed), self._policy.id, inference_s, self._session, novelty, value
+        )
 
     def close(self) -> None:
         """There is nothing to let go of."""

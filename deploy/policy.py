@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deploy.policy_spec import PolicyError, PolicySpec
 
 METADATA_KEY = "lapwing"
+TOLD = ("novelty", "value")  # outputs that not every policy has
 PROVIDERS = ["CPUExecutionProvider"]
 ONNX_FAILURES = (  # they have no common base class but Exception
     failures.Fail,
@@ -30,12 +31,13 @@ class Answer(NamedTuple):
 
     action: NDArray[np.float32]  # (2,)
     novelty: float | None  # above 1 for one in a hundred frames like those trained on; None if it cannot tell
+    value: float | None  # of the action, the critic's: discounted metres to come; None if it cannot tell
 
 
 class OnnxPolicy:
     """Image uint8 (batch, H, W, 3) and state float32 (batch, S) in, action float32 (batch, 2) out.
 
-    Some policies also tell the `novelty` of the image, float32 (batch,).
+    Some policies also tell the `novelty` of the image and the `value` of the action, float32 (batch,).
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, spec: PolicySpec, policy_id: str):
@@ -66,10 +68,10 @@ class OnnxPolicy:
         return self.answer(image, state).action
 
     def answer(self, image: NDArray[np.uint8], state: NDArray[np.float32]) -> Answer:
-        """The action as above, and how new the image is."""
+        """The action as above, how new the image is and what the action is worth."""
         outputs = self._session.run(self._outputs, {"image": image[None], "state": state[None]})
         told = {name: np.asarray(output)[0] for name, output in zip(self._outputs, outputs, strict=True)}
-        return Answer(told["action"], float(told["novelty"]) if "novelty" in told else None)
+        return Answer(told["action"], *(float(told[name]) if name in told else None for name in TOLD))
 
     def _check_graph(self, path: Path) -> None:
         spec = self.spec
@@ -80,8 +82,7 @@ class OnnxPolicy:
         }
         tensors = [*self._session.get_inputs(), *self._session.get_outputs()]
         found = {tensor.name: (tensor.type, _shape(tensor)) for tensor in tensors}
-        if "novelty" in found:
-            expected["novelty"] = ("tensor(float)", [1])
+        expected |= {name: ("tensor(float)", [1]) for name in TOLD if name in found}
         if found != expected:
             raise PolicyError(f"policy {path} has tensors {found}, expected {expected}")
 

@@ -33,6 +33,8 @@ class PolicySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_steering_rad: Positive  # angle of the front wheels at steering +1
     max_steering_rate_radps: Positive
     history: Annotated[int, Meta(ge=0)]  # executed actions in the state vector
+    precision: Literal["float32", "int8", "float16"] = "float32"  # in which most of the graph computes
+    original: str | None = None  # id of the float32 policy of which this is a less exact one
     action: str = "steering and speed set-point in [-1, 1]: left +1, right -1; stand still -1, top speed +1"
 
     @property

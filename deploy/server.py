@@ -240,9 +240,8 @@ class PolicyServer:
         self._latencies_s.append(inference_s)
         self.inferred(inference_s)
         steering, speed = (max(-1.0, min(number, 1.0)) for number in answer.action.tolist())
-        return Action(
-            act.seq, act.captured_at_s, (steering, speed), policy.id, inference_s, self.session, answer.novelty
-        )
+        told = (policy.id, inference_s, self.session, answer.novelty, answer.value)
+        return Action(act.seq, act.captured_at_s, (steering, speed), *told)
 
     def _send(self, client: bytes, reply: Message) -> None:
         kind = reply.code if isinstance(reply, Refusal) else type(reply).__name__.lower()

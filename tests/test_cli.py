@@ -40,7 +40,7 @@ UNITS = {  # of each command, some options and what --help says of them
     "teach": {"--period-s": "control cycle", "--speed": "real time", "--safety.reaction-s": "taking over"},
     "plot": {"--out": "picture"},
     "evaluate": {"--run": "folder", "--out": "file"},
-    "export": {"--frames": "random inputs"},
+    "export": {"--frames": "random inputs", "--variants": "int8, float16"},
     "serve": {"--policy": "ONNX", "--bind": "address"},
     "drive": {"--record": "dataset", "--deadline-s": "s from", "--watchdog-s": "s without", "--length-m": "m, length"},
     "report": {"--run": "folder"},

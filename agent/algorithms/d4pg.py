@@ -52,6 +52,18 @@ class D4PGConfig:
     critic_norm: Literal["none", "layer"] = "layer"  # Acme (Hoffman 2020)
 
 
+class Expected(nn.Module):
+    """(obs, action) → the mean of the distribution that the critic tells, (batch,)."""
+
+    def __init__(self, critic: CategoricalCritic) -> None:
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        """E[Z(s, a)]."""
+        return self.critic.mean(self.critic(obs, action))
+
+
 class D4PG:
     """Actor, categorical critic, their targets and one update of all of them; `executed` is explained in DDPG."""
 
@@ -83,6 +95,11 @@ class D4PG:
     def policy(self) -> nn.Module:
         """What drives: μ."""
         return seen_by(self.encoder, self.actor)
+
+    @property
+    def value(self) -> nn.Module:
+        """What it is worth to do an action where it has been encoded: E[Z(s, a)]."""
+        return Expected(self.critic)
 
     def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
         """One step of the critic, one of the actor, one of the targets; returns scalars to log and priorities."""

@@ -83,6 +83,11 @@ class DDPG:
         """What drives: the target actor μ', whose slow average of the weights does not sway from update to update."""
         return seen_by(self.encoder, self.target_actor)
 
+    @property
+    def value(self) -> nn.Module:
+        """What it is worth to do an action where it has been encoded: Q'(s, a), which goes with μ'."""
+        return self.target_critic
+
     def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
         """One step of the critic, one of the actor, one of the targets; returns scalars to log and |δ| as priority."""
         self.updates += 1

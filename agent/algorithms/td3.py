@@ -50,6 +50,18 @@ class TD3Config:
     dropout: Share = 0.0  # in the critics, drawn from torch's own generator; DroQ has 0.01
 
 
+class Least(nn.Module):
+    """(obs, action) → the least of what the critics say, (batch,)."""
+
+    def __init__(self, critics: Critics) -> None:
+        super().__init__()
+        self.critics = critics
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        """min_i Q_i(s, a)."""
+        return self.critics(obs, action).amin(dim=0)
+
+
 class TD3:
     """Actor, N critics, their targets and one update of all of them; `executed` is explained in DDPG."""
 
@@ -83,6 +95,11 @@ class TD3:
     def policy(self) -> nn.Module:
         """What drives: μ."""
         return seen_by(self.encoder, self.actor)
+
+    @property
+    def value(self) -> nn.Module:
+        """What it is worth to do an action where it has been encoded: the least Q_i(s, a), which is believed."""
+        return Least(self.critics)
 
     def update(self, sample: Sample | Batch) -> dict[str, Tensor]:
         """One step of the critics, every `delay` steps one of the actor and the targets.

@@ -1,6 +1,7 @@
 """A checkpoint comes back bit by bit, and a bad one is named in one line."""
 
 import os
+from pkgutil import resolve_name
 
 import msgspec
 import pytest
@@ -10,13 +11,19 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import agent.checkpoint
+from agent.algorithms import ALGORITHMS
+from agent.algorithms.d4pg import D4PGConfig
+from agent.algorithms.ddpg import DDPGConfig
+from agent.algorithms.td3 import TD3Config
 from agent.checkpoint import (
     FORMAT,
     CheckpointError,
     PolicyFacts,
+    Worth,
     flat_weights,
     load_actor,
     load_flat_weights,
+    load_policy,
     save_actor,
 )
 from agent.networks import Actor
@@ -64,6 +71,42 @@ def test_an_actor_of_any_make_comes_back_and_acts_the_same(path, norm, activatio
     actor, found = load_actor(path)
     assert found == facts
     assert torch.equal(actor(obs), trained.eval()(obs))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DDPGConfig(hidden=(16,), critic_norm="batch", activation="elu"),
+        TD3Config(hidden=(16,), critics=3, critic_norm="layer"),
+        D4PGConfig(hidden=(16,), v_min=-2.0, v_max=5.0, atoms=9),
+    ],
+)
+def test_what_an_action_is_worth_comes_back_with_the_actor(path, settings):
+    algo = type(settings).__name__.removesuffix("Config").lower()
+    facts, size = msgspec.structs.replace(FACTS, algo=algo, norm=settings.actor_norm), FACTS.obs_size
+    facts = msgspec.structs.replace(facts, activation=settings.activation)
+    torch.manual_seed(0)
+    trained = resolve_name(ALGORITHMS[algo])(settings, size, 2)
+    save_actor(path, trained.actor, facts, Worth(settings, flat_weights(trained.value)))
+    actor, _, value = load_policy(path)
+    obs, action = torch.randn(7, size), torch.rand(7, 2)
+    assert value is not None
+    assert torch.equal(value(obs, action), trained.value.eval()(obs, action))
+    assert value(obs, action).std() > 0
+    assert torch.equal(flat_weights(actor), flat_weights(trained.actor))
+
+
+def test_a_file_without_it_is_as_good_for_driving(path):
+    actor, facts, value = load_policy(path)
+    assert value is None
+    assert facts == FACTS
+    assert torch.equal(flat_weights(actor), flat_weights(make_actor()))
+
+
+def test_weights_of_another_critic_are_an_error(path):
+    save_actor(path, make_actor(), FACTS, Worth(DDPGConfig(hidden=(16,)), torch.zeros(7)))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_policy(path)
 
 
 def test_saving_again_replaces_the_file_whole(path):

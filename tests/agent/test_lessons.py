@@ -20,9 +20,9 @@ import torch
 import zmq
 from rich.console import Console
 
-from agent.algorithms.ddpg import DDPGConfig
+from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.channel import ActorEnd, LearnerEnd, local_addresses
-from agent.checkpoint import flat_weights, load_actor, make_actor
+from agent.checkpoint import flat_weights, load_actor, load_policy, make_actor
 from agent.lessons import Book, Lessons, learn
 from agent.ratio import Ratio
 from agent.snapshot import CHECKPOINTS, Snapshot, load_newest
@@ -36,6 +36,7 @@ from tests.agent.runs import write_encoder
 
 OBS = FACTS.obs_size
 SMALL = msgspec.structs.replace(FACTS, hidden=(8,))
+SETTINGS = DDPGConfig(hidden=(8,), batch_size=4)
 WEIGHTS = len(flat_weights(make_actor(SMALL)))
 RANDOM = 38  # transitions of 20 frames in one episode, as lived and mirrored
 
@@ -55,7 +56,7 @@ def config(data, tmp_path) -> TeachConfig:
         episodes=data / "episodes",
         out=tmp_path,
         ratio=Ratio(10, 0.5, band=0),
-        ddpg=DDPGConfig(hidden=(8,), batch_size=4),
+        ddpg=SETTINGS,
     )
 
 
@@ -91,6 +92,18 @@ def kept(folder: Path) -> float:
     return float(flat_weights(load_actor(folder / "actor.safetensors")[0])[0])
 
 
+def critic(value: float) -> np.ndarray:
+    """Weights for a critic of the settings below that are all that value."""
+    return np.full(len(flat_weights(DDPG(SETTINGS, OBS, 2).value)), value, np.float32)
+
+
+def kept_value(folder: Path) -> float:
+    """The value that all weights of the critic beside the best policy have."""
+    *_, value = load_policy(folder / "actor.safetensors")
+    assert value is not None
+    return float(flat_weights(value)[0])
+
+
 def rows(folder: Path) -> list[tuple[str, str]]:
     with (folder / "episodes.csv").open(newline="") as file:
         return [(row["kind"], row["distance_m"]) for row in csv.DictReader(file)]
@@ -102,16 +115,17 @@ def rows(folder: Path) -> list[tuple[str, str]]:
 def test_the_best_policy_is_that_of_a_test_that_none_outdid(tmp_path):
     book, best = Book(), []
     for distance_m, finished in ((3.0, False), (2.0, False), (3.0, False), (9.0, True), (8.9, True), (5.0, False)):
-        book.add(told("test", distance_m, finished=finished), weights(len(best)), 0)
-        book.write(tmp_path, SMALL)
+        book.add(told("test", distance_m, finished=finished), weights(len(best)), 0, critic(len(best)))
+        book.write(tmp_path, SMALL, SETTINGS)
         best.append(kept(tmp_path))
+        assert kept_value(tmp_path) == best[-1]
     assert best == [0, 0, 2, 3, 4, 4]
 
 
 def test_training_leaves_a_row_and_no_policy(tmp_path):
     book = Book()
-    book.add(told("train", 99.0), None, 7)
-    book.write(tmp_path, SMALL)
+    book.add(told("train", 99.0), None, 7, critic(0))
+    book.write(tmp_path, SMALL, SETTINGS)
     assert rows(tmp_path) == [("train", "99.0")]
     assert not (tmp_path / "actor.safetensors").exists()
 

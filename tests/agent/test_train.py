@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agent.algorithms import ALGORITHMS
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
-from agent.checkpoint import load_actor
+from agent.checkpoint import load_actor, load_policy
 from agent.course import Progress
 from agent.evaluate import EvaluateConfig, evaluate
 from agent.export import ExportConfig, export
@@ -146,10 +146,12 @@ def test_training_leaves_a_whole_run(algo, encoder, dataset, tmp_path):
     check_config(json.loads((out / "config.json").read_text()), algo)
     with (out / "episodes.csv").open() as file:
         check_episodes(list(csv.DictReader(file)), random_transitions(dataset))
-    actor, facts = load_actor(out / "actor.safetensors")
+    actor, facts, value = load_policy(out / "actor.safetensors")
     assert (facts.run, facts.length_m, facts.obs_size, facts.period_s) == ("mine", 12.0, 32 + 6, 0.1)
     assert (facts.algo, facts.hidden, facts.norm, facts.activation) == (algo, (128, 128), "layer", "relu")
     assert torch.isfinite(actor(torch.zeros(1, 38))).all()
+    assert value is not None
+    assert -1 < value(torch.zeros(1, 38), torch.zeros(1, 2)).item() < 6  # m; D4PG's atoms, and what a car can return
 
 
 def check_config(written: dict, algo: str) -> None:

@@ -65,6 +65,15 @@ def test_it_learns_a_one_step_task(algorithm):
     assert regret < 0.03  # standing still has 0.34
 
 
+def test_its_value_is_what_an_action_returns(algorithm):
+    learner = make(algorithm, hidden=(32, 32), actor_lr=1e-3, critic_lr=3e-3)
+    learn(learner, 800)
+    action = torch.tensor([[0.5, -0.3], [0.0, 0.0], [-0.5, 0.7]])
+    value = learner.value(OBS.expand(3, 3), action)
+    assert value.shape == (3,)
+    assert value.tolist() == pytest.approx([0.0, -0.34, -2.0], abs=0.2)
+
+
 def test_its_actions_are_bounded(algorithm):
     actor = make(algorithm).actor
     for parameter in actor.parameters():

@@ -4,7 +4,9 @@ import dataclasses
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from deploy.policy import OnnxPolicy
 from deploy.policy_spec import PolicyError
@@ -23,6 +25,30 @@ def test_a_policy_sees_the_image_and_the_state_it_is_given(tmp_path, batch):
     assert action.dtype == np.float32
     assert action.tolist() == pytest.approx([0.2, -0.25])
     assert policy.spec == SPEC
+
+
+def telling(path, name: str, keepdims: int = 0):
+    """An echo policy that also tells the greatest number of the state under that name."""
+    model = onnx.load(echo_policy(path))
+    model.graph.node.append(helper.make_node("ReduceMax", ["state"], [name], axes=[1], keepdims=keepdims))
+    shape = ["batch", 1] if keepdims else ["batch"]
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    onnx.save(model, path)
+    return path
+
+
+def test_what_a_policy_tells_beside_the_action_is_in_its_answer(tmp_path):
+    state = np.array([0.1, 0.2, 3.5, 0, 0, 0], np.float32)
+    action, novelty, value = OnnxPolicy.load(telling(tmp_path / "policy.onnx", "value")).answer(IMAGE, state)
+    assert (action.tolist(), novelty, value) == (pytest.approx([0, 0.1]), None, 3.5)
+    *_, novelty, value = OnnxPolicy.load(telling(tmp_path / "policy.onnx", "novelty")).answer(IMAGE, state)
+    assert (novelty, value) == (3.5, None)
+
+
+@pytest.mark.parametrize("name", ["value", "novelty", "colour"])
+def test_what_it_tells_in_another_form_or_of_something_unknown_is_refused(tmp_path, name):
+    with pytest.raises(PolicyError, match=name):
+        OnnxPolicy.load(telling(tmp_path / "policy.onnx", name, keepdims=1))
 
 
 def test_the_id_follows_the_content_and_not_the_name(tmp_path):
