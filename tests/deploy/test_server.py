@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from deploy.admission import ALLOWANCE
-from deploy.policy import OnnxPolicy
+from deploy.policy import Answer, OnnxPolicy
 from deploy.policy_spec import PolicyError
 from deploy.server import PolicyServer, ServeConfig, first_policy, listen, serve
 from deploy.sockets import AddressError, connect
@@ -85,6 +85,13 @@ def test_an_action_is_what_the_policy_says_in_this_process(served):
     assert action.action == pytest.approx((0.2, 0.5))
     assert (action.seq, action.captured_at_s) == (7, 12.5)
     assert action.inference_s > 0
+
+
+def test_what_the_policy_makes_of_frame_and_action_is_told(served, monkeypatch):
+    answer = Answer(np.array([0.25, -0.5], np.float32), 1.5, 30.0)
+    monkeypatch.setattr(served.server.policy, "answer", lambda image, state: answer)
+    (action,) = served.ask(act(1))
+    assert (action.action, action.novelty, action.value) == ((0.25, -0.5), 1.5, 30.0)
 
 
 def test_only_the_newest_of_the_waiting_frames_gets_an_action(served):
