@@ -13,6 +13,9 @@ test: .venv/ready lint  ## contracts, style, types and the test suite
 test-all: .venv/ready lint  ## also the slow proofs
 	$(BIN)/pytest -m ""
 
+fuzz: .venv/ready  ## a million damaged messages at a policy server, some minutes
+	$(BIN)/python -m tests.fuzz
+
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -35,4 +38,4 @@ lock:  ## write requirements.lock anew from the ranges in pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-.PHONY: drive test test-all lint bench lock
+.PHONY: drive test test-all fuzz lint bench lock

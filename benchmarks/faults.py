@@ -158,6 +158,8 @@ FAULTS: dict[str, Fault] = {
     "server answers out of range": Fault(misbehave("out of range"), "invalid", behave),
     "server answers the frame before": Fault(misbehave("stale"), "stale", behave),
     "server has another model": Fault(misbehave("wrong model"), "foreign", behave),
+    "server is of another session": Fault(misbehave("wrong session"), "stale", behave),
+    "server speaks another version": Fault(misbehave("wrong version"), "malformed", behave),
     "camera frozen": Fault(ail("frozen"), "camera", recover),
     "camera black": Fault(ail("black"), "camera", recover),
     "camera of the wrong size": Fault(ail("wrong size"), "camera", recover),

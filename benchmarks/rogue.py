@@ -10,9 +10,8 @@ import msgspec
 import zmq
 
 from deploy.policy import OnnxPolicy
-from deploy.server import PolicyServer, Request
-from deploy.sockets import bind
-from deploy.wire import Action, Refusal
+from deploy.server import PolicyServer, Request, listen
+from deploy.wire import VERSION, Action, Message, Refusal, pack
 
 SLOW_S = 0.2  # for each answer: longer than any deadline
 
@@ -32,6 +31,8 @@ MISCHIEF: dict[str, Callable[[Action], Action]] = {
     "out of range": changed(action=(0.0, 7.0)),
     "stale": lambda answer: msgspec.structs.replace(answer, seq=max(answer.seq - 1, 0)),
     "wrong model": changed(policy_id="0123456789ab"),
+    "wrong session": changed(session=0),
+    "wrong version": lambda answer: answer,  # see how it is sent
 }
 
 
@@ -46,17 +47,25 @@ class RogueServer(PolicyServer):
             return MISCHIEF[self.mischief](answer)
         return answer
 
+    def _send(self, client: bytes, reply: Message) -> None:
+        if self.mischief != "wrong version":
+            return super()._send(client, reply)
+        header = msgspec.msgpack.decode(pack(reply)[0]) | {"version": VERSION + 1}
+        self._socket.send_multipart([client, msgspec.msgpack.encode(header)])
+        return None
+
 
 def main(policy: Path, address: str) -> None:
     """Serve until killed; a line on standard input says what to be like from now on."""
     with zmq.Context() as context:
-        server = RogueServer(OnnxPolicy.load(policy), bind(context, zmq.ROUTER, address))
+        loaded = OnnxPolicy.load(policy)
+        server = RogueServer(loaded, listen(context, address, loaded.spec))
 
-        def listen() -> None:
+        def heed() -> None:
             for line in sys.stdin:
                 server.mischief = line.strip()
 
-        Thread(target=listen, daemon=True).start()
+        Thread(target=heed, daemon=True).start()
         server.run()
 
 

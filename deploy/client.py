@@ -11,6 +11,8 @@ import zmq
 from numpy.typing import NDArray
 
 from deploy.faults import Fault, Kind
+from deploy.keys import ClientKeys
+from deploy.policy_spec import PolicyError
 from deploy.sockets import connect
 from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, WireError, pack, unpack
 
@@ -19,8 +21,11 @@ SILENT = Fault("silent", "silent")
 REFUSALS: dict[str, Kind] = {
     "superseded": "refused",
     "malformed": "malformed",
+    "version": "malformed",
     "mismatch": "foreign",
     "invalid": "invalid",
+    "replayed": "stale",
+    "flooding": "refused",
 }
 
 
@@ -31,21 +36,29 @@ class ServerError(Exception):
 
 
 class PolicyClient:
-    """Speaks with one policy server and finds it again by itself when it was restarted.
+    """Speaks with one policy server and finds it again by itself when it was restarted with the same policy.
 
     `dropped` counts the replies that were not good enough to drive by; `fault` tells what the server did
-    instead of giving the action that was asked for last.
+    instead of giving the action that was asked for last. `agreed` is whose actions are driven by: what said hello, or
+    another policy that the same server changed to under way, if a car can go on by it.
     """
 
-    def __init__(self, context: zmq.Context, address: str):
+    def __init__(
+        self, context: zmq.Context, address: str, keys: ClientKeys | None = None, pinned: bool = False
+    ) -> None:
+        """keys: those of this client, if the server has some. pinned: no other policy is accepted under way."""
         self.dropped: Counter[str] = Counter()
         self.fault = SILENT
+        self.agreed: PolicyInfo | None = None
         self._address = address
-        self._policy_id = ""
-        self._socket = connect(context, zmq.DEALER, address)
+        self._pinned = pinned
+        self._socket = connect(context, zmq.DEALER, address, keys=keys)
+        self._readable, self._writable = zmq.Poller(), zmq.Poller()  # a new one each time takes longer than to poll
+        self._readable.register(self._socket, zmq.POLLIN)
+        self._writable.register(self._socket, zmq.POLLOUT)
 
     def hello(self, timeout_s: float) -> PolicyInfo:
-        """Ask who serves; only that policy's actions are accepted from then on.
+        """Ask who serves; from then on that policy's actions are accepted, and frames count anew.
 
         Raises ServerError if nobody answers in time, or somebody does who does not speak our protocol.
         """
@@ -53,7 +66,7 @@ class PolicyClient:
         while (now_s := time.monotonic()) < deadline_s:
             again_s = min(now_s + ASK_AGAIN_S, deadline_s)
             if self._send(pack(Hello()), again_s) and (info := self._introduction(again_s)):
-                self._policy_id = info.policy_id
+                self.agreed = info
                 return info
         raise ServerError(
             f"no policy server answered at {self._address} within {timeout_s:g} s; start one with `lapwing serve`"
@@ -69,16 +82,19 @@ class PolicyClient:
     ) -> Action | None:
         """The action for this frame, or None if no valid one arrived until `deadline_s` (monotonic).
 
-        image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: a number of this frame's own.
+        image: (H, W, 3) uint8 RGB; state: (S,) float32; seq: greater than that of all frames since hello.
         """
         request = Act(seq, captured_at_s)
+        frames = pack(request, state, image)
         self.fault = SILENT
-        if not self._send(pack(request, state, image), deadline_s):
+        if not self._send(frames, deadline_s):
             return None
-        while self._ready(zmq.POLLIN, deadline_s):
+        while self._ready(self._readable, deadline_s):
             reply = self._receive()
             if isinstance(reply, Action) and self._is_valid(reply, request):
                 return reply
+            if isinstance(reply, PolicyInfo) and self._is_restarted(reply):
+                self._send(frames, deadline_s)  # its answer before was of a session that we did not know
             if isinstance(reply, Refusal) and reply.seq == seq:
                 return self._drop(REFUSALS[reply.code], f"refusing: {reply.reason}")
         return None
@@ -92,17 +108,18 @@ class PolicyClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ready(self, event: int, deadline_s: float) -> bool:
+    def _ready(self, poller: zmq.Poller, deadline_s: float) -> bool:
         """Whether the socket gets ready in time; not if this process itself was held up until too late."""
         wait_ms = math.ceil((deadline_s - time.monotonic()) * 1e3)
-        return wait_ms > 0 and self._socket.poll(wait_ms, event) != 0 and time.monotonic() < deadline_s
+        return wait_ms > 0 and bool(poller.poll(wait_ms)) and time.monotonic() < deadline_s
 
     def _send(self, frames: list[bytes | memoryview], deadline_s: float) -> bool:
         """Whether there was a connection to send these frames to."""
-        while self._ready(zmq.POLLOUT, deadline_s):
-            with suppress(zmq.Again):  # the connection was lost between the two calls
+        while time.monotonic() < deadline_s:
+            with suppress(zmq.Again):  # there is no connection
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
                 return True
+            self._ready(self._writable, deadline_s)
         return False
 
     def _receive(self) -> Any:
@@ -113,7 +130,7 @@ class PolicyClient:
             return self._drop("malformed", f"sending what we cannot read ({error})")
 
     def _introduction(self, deadline_s: float) -> PolicyInfo | None:
-        while self._ready(zmq.POLLIN, deadline_s):
+        while self._ready(self._readable, deadline_s):
             reply = self._receive()
             if isinstance(reply, PolicyInfo):
                 return reply
@@ -123,16 +140,50 @@ class PolicyClient:
                 raise ServerError(f"policy server at {self._address} is {self.fault.detail}")
         return None
 
+    def _is_restarted(self, info: PolicyInfo) -> bool:
+        """Somebody says, in the middle of a drive, who serves now; whether it is the old policy in a new session.
+
+        The car goes on by what serves now only if that is safe.
+        """
+        agreed = self.agreed
+        if agreed is None or info == agreed:
+            return False
+        if info.policy_id == agreed.policy_id:
+            self.agreed = info
+            return True
+        if self._pinned or info.session != agreed.session:
+            self._drop("foreign", f"serving another policy ({info.policy_id}, not {agreed.policy_id})")
+        else:
+            self._follow(agreed, info)
+        return False
+
+    def _follow(self, agreed: PolicyInfo, info: PolicyInfo) -> None:
+        try:
+            agreed.spec.check_successor(info.spec)
+        except PolicyError as error:
+            self._drop("foreign", f"serving a policy that does not fit: {error}")
+        else:
+            self.agreed = info
+
     def _is_valid(self, reply: Action, request: Act) -> bool:
-        if (reply.seq, reply.captured_at_s) != (request.seq, request.captured_at_s):
+        agreed = self.agreed
+        if agreed is None or reply.session != agreed.session:
+            self._drop("stale", "another than before: it was restarted")
+            self._ask_who()
+        elif (reply.seq, reply.captured_at_s) != (request.seq, request.captured_at_s):
             self._drop("stale", f"late: it answered frame {reply.seq}, not {request.seq}")
-        elif reply.policy_id != self._policy_id:
-            self._drop("foreign", f"serving another policy ({reply.policy_id}, not {self._policy_id})")
+        elif reply.policy_id != agreed.policy_id:
+            self._drop("foreign", f"serving another policy ({reply.policy_id}, not {agreed.policy_id})")
         elif not all(math.isfinite(a) and -1 <= a <= 1 for a in reply.action):
             self._drop("invalid", f"answering {reply.action}, outside [-1, 1]")
         else:
             return True
         return False
+
+    def _ask_who(self) -> None:
+        """Say hello without waiting; the answer is understood whenever it comes."""
+        with suppress(zmq.Again):
+            self._socket.send_multipart(pack(Hello()), zmq.NOBLOCK)
 
     def _drop(self, kind: Kind, detail: str) -> None:
         self.dropped[kind] += 1

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from deploy.faults import Fault
 from deploy.policy import OnnxPolicy
-from deploy.server import warm_up
-from deploy.wire import Action, PolicyInfo
+from deploy.self_test import warm_up
+from deploy.wire import Action, PolicyInfo, new_session
 
 
 class LocalPolicy:
@@ -19,6 +19,7 @@ class LocalPolicy:
     def __init__(self, policy: OnnxPolicy) -> None:
         self.fault = Fault("silent", "silent")
         self._policy = policy
+        self._session = new_session()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -29,17 +30,19 @@ class LocalPolicy:
 
     def hello(self, timeout_s: float) -> PolicyInfo:
         """Which policy it is."""
-        return PolicyInfo(self._policy.spec, self._policy.id)
+        return PolicyInfo(self._policy.spec, self._policy.id, self._session)
 
     def act(
         self, seq: int, image: NDArray[np.uint8], state: NDArray[np.float32], captured_at_s: float, deadline_s: float
     ) -> Action:
         """The action for this frame, see `deploy.client.PolicyClient.act`."""
         started_at_s = time.perf_counter()
-        action, novelty, _ = self._policy.answer(image, state)
+        action, novelty, value = self._policy.answer(image, state)
         inference_s = time.perf_counter() - started_at_s
         steering, speed = action.tolist()
-        return Action(seq, captured_at_s, (steering, speed), self._policy.id, inference_s, novelty)
+        return Action(
+            seq, captured_at_s, (steering, speed), self._policy.id, inference_s, self._session, novelty, value
+        )
 
     def close(self) -> None:
         """There is nothing to let go of."""

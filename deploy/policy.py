@@ -22,6 +22,7 @@ ONNX_FAILURES = (  # they have no common base class but Exception
     failures.InvalidProtobuf,
     failures.NotImplemented,
     failures.RuntimeException,
+    UnicodeDecodeError,  # a name in the graph is damaged
 )
 
 
@@ -55,11 +56,11 @@ class OnnxPolicy:
         content = _read(path)
         try:
             session = session_of(content)
+            policy = cls(session, _spec(session, path), sha256(content).hexdigest()[:12])
+            policy._check_graph(path)
         except ONNX_FAILURES as error:
             reason = str(error).splitlines()[0]
             raise PolicyError(f"policy {path} is truncated or not an ONNX file: {reason}") from error
-        policy = cls(session, _spec(session, path), sha256(content).hexdigest()[:12])
-        policy._check_graph(path)
         return policy
 
     def __call__(self, image: NDArray[np.uint8], state: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,7 +112,7 @@ def session_of(graph: bytes) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4  # its errors reach the caller as exceptions
-    return onnxruntime.InferenceSession(graph, options, PROVIDERS)
+    return onnxruntime.InferenceSession(graph, options, PROVIDERS, enable_fallback=0)  # which prints, and tries again
 
 
 def _spec(session: onnxruntime.InferenceSession, path: Path) -> PolicySpec:

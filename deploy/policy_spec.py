@@ -10,6 +10,7 @@ Count = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 MUST_MATCH = ("image_height", "image_width", "top_speed_mps", "max_steering_rad", "max_steering_rate_radps")
+RELIED_UPON = (*MUST_MATCH, "period_s", "history")  # by a car under way: its camera, motors, clock and state vector
 TOLERANCE = 1e-3  # relative; a car's data sheet has three digits
 
 
@@ -49,4 +50,14 @@ class PolicySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise PolicyError(
                     f"policy of run {self.run} does not fit the vehicle: "
                     f"{field} is {found:g} on the vehicle, the policy expects {trained:g}"
+                )
+
+    def check_successor(self, successor: "PolicySpec") -> None:
+        """Raise PolicyError naming the field unless a car that drives by this policy can go on by that one."""
+        for field in RELIED_UPON:
+            now, then = getattr(self, field), getattr(successor, field)
+            if abs(now - then) > TOLERANCE * now:
+                raise PolicyError(
+                    f"policy of run {successor.run} cannot take over from that of run {self.run}: "
+                    f"{field} is {then:g}, expected {now:g}"
                 )

@@ -26,7 +26,8 @@ OPTIONS = {
     zmq.MAXMSGSIZE: MAX_ARRAY_BYTES,  # bytes a frame (default unlimited)
 }
 # A heartbeat to a peer that has died aborts the process while the queue of what it sent is full (libzmq 4.3.5): so a
-# DEALER, which gets no more than it has asked for, has room for more than it can ask, and a SUB sends none.
+# DEALER, which gets no more than it has asked for, has room for more than it can ask. A SUB and a ROUTER, whose peers
+# may send what they like, send none.
 ANSWERS = 1000  # messages
 QUIET = {
     zmq.HEARTBEAT_IVL: 0,
@@ -34,7 +35,10 @@ QUIET = {
     zmq.TCP_KEEPALIVE_IDLE: 1,  # s
     zmq.TCP_KEEPALIVE_INTVL: 1,  # s
     zmq.TCP_KEEPALIVE_CNT: 2,
+    zmq.TCP_MAXRT: 3000,  # ms for a peer to acknowledge what it was sent, when the kernel does not ask
 }
+
+READABLE = int(zmq.POLLIN)  # zmq's own is an Enum, whose & takes longer than the question
 
 
 class AddressError(Exception):
@@ -44,17 +48,25 @@ class AddressError(Exception):
 
 
 def bind(
-    context: zmq.Context, kind: zmq.SocketType, address: str, queue: int = 4, keys: ServerKeys | None = None
+    context: zmq.Context,
+    kind: zmq.SocketType,
+    address: str,
+    queue: int = 4,
+    keys: ServerKeys | None = None,
+    insecure: bool = False,
+    max_frame_bytes: int = MAX_ARRAY_BYTES,
 ) -> zmq.Socket:
     """A socket that listens on tcp://host:port (port 0: any free one) or ipc:///path.
 
     queue: messages that wait for each peer before more are dropped or block. keys: only the clients that they name are
-    let in; without them only tcp://127.0.0.1:port and ipc are allowed. Raises AddressError.
+    let in; without them only tcp://127.0.0.1:port and ipc are allowed, unless `insecure`. max_frame_bytes: a peer that
+    sends a longer one is cut off. Raises AddressError.
     """
     _check(address, lowest_port=0)
-    if keys is None:
+    if keys is None and not insecure:
         _refuse_beyond_loopback(address)
     socket = _socket(context, kind, queue)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
     if keys is not None:
         gate_of(context).admit(socket, keys)
     try:
@@ -90,10 +102,9 @@ def connect(
 def drain(socket: zmq.Socket, limit: int = 256) -> Iterator[list[bytes]]:
     """The messages that have arrived by now, oldest first, without waiting; at most `limit`."""
     for _ in range(limit):
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
+        if not int(socket.getsockopt(zmq.EVENTS)) & READABLE:  # takes a third of the time of an exception
             return
+        yield socket.recv_multipart(zmq.NOBLOCK)
 
 
 def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socket:
@@ -101,7 +112,7 @@ def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socke
     socket.set_hwm(queue)
     if kind == zmq.DEALER:
         socket.setsockopt(zmq.RCVHWM, max(queue, ANSWERS))
-    for option, value in (OPTIONS | (QUIET if kind == zmq.SUB else {})).items():
+    for option, value in (OPTIONS | (QUIET if kind in (zmq.SUB, zmq.ROUTER) else {})).items():
         socket.setsockopt(option, value)
     return socket
 
@@ -119,9 +130,16 @@ def _check(address: str, lowest_port: int) -> None:
 
 
 def _refuse_beyond_loopback(address: str) -> None:
+    if is_remote(address):
+        raise AddressError(
+            f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed without keys (`lapwing keys`)"
+        )
+
+
+def is_remote(address: str) -> bool:
+    """Whether other machines than this one can reach a socket that is bound there."""
     url = urlsplit(address)
-    if url.scheme == "tcp" and not _is_loopback(url.hostname or ""):
-        raise AddressError(f"address {address} is not on loopback; only tcp://127.0.0.1:PORT is allowed without keys")
+    return url.scheme == "tcp" and not _is_loopback(url.hostname or "")
 
 
 def _is_loopback(host: str) -> bool:

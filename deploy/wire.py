@@ -7,7 +7,8 @@ shape of each array), then each array as a raw frame, which is read in place. No
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from typing import Annotated, Any, Literal
+from secrets import randbits
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from deploy.policy_spec import PolicySpec
 
-VERSION = 2
+VERSION = 3
+NEVER = b"\xc1"  # is no msgpack
 MAX_HEADER_BYTES = 64 * 1024
 MAX_ARRAY_BYTES = 32 * 1024 * 1024  # a camera frame is 12 KB, the weights of a large agent 4 MB
 
@@ -24,6 +26,7 @@ Dtype = Literal["|u1", "<f4", "<i8", "|b1"]
 Length = Annotated[int, Meta(ge=0, le=MAX_ARRAY_BYTES)]
 Shape = Annotated[tuple[Length, ...], Meta(max_length=8)]
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # and the next one can still be written; msgpack ends at 2⁶⁴
+Session = Annotated[int, Meta(ge=0, lt=2**53)]  # what every language can tell apart, also with floats alone
 ActorNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Array = NDArray[Any]
 
@@ -41,20 +44,21 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
 
 
 class Hello(Message, frozen=True):
-    """Car to server: which policy do you serve?"""
+    """Car to server: which policy do you serve? My frames count anew from here."""
 
 
 class PolicyInfo(Message, frozen=True):
-    """Server to car, the answer to Hello."""
+    """Server to car, the answer to Hello; also unasked, to everybody, when another policy begins to serve."""
 
     spec: PolicySpec
     policy_id: str
+    session: Session  # of the server, drawn when it starts
 
 
 class Act(Message, frozen=True):
     """Car to server. Arrays: state (S,) float32, image (H, W, 3) uint8 RGB."""
 
-    seq: Number
+    seq: Number  # greater than all before it since Hello
     captured_at_s: float  # on the car's clock; the server only echoes it
 
 
@@ -66,14 +70,16 @@ class Action(Message, frozen=True):
     action: tuple[float, float]  # steering and speed set-point in [-1, 1]
     policy_id: str
     inference_s: float
+    session: Session
     novelty: float | None = None  # of the frame, see deploy.policy.Answer
+    value: float | None = None  # of the action, as the critic sees it
 
 
 class Refusal(Message, frozen=True):
     """Server to car: this request gets no action, and why."""
 
     seq: Number | None  # None if the request could not even be read
-    code: Literal["superseded", "malformed", "mismatch", "invalid"]
+    code: Literal["superseded", "malformed", "version", "mismatch", "invalid", "replayed", "flooding"]
     reason: str
 
 
@@ -161,7 +167,18 @@ class ArrayHeader(Struct, frozen=True, array_like=True):
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     message: msgspec.Raw
-    arrays: tuple[ArrayHeader, ...]
+    arrays: msgspec.Raw  # ArrayHeaders, the same in every message of a kind
+
+
+ArrayHeaders = Annotated[tuple[ArrayHeader, ...], Meta(max_length=16)]
+
+
+class Layout(NamedTuple):
+    """What an array's frame must be."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    size_bytes: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -172,14 +189,19 @@ def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind)
 
 
+def new_session() -> int:
+    """A number that no other start of a server has drawn."""
+    return randbits(53)
+
+
 def pack(message: Message, *arrays: Array) -> list[bytes | memoryview]:
     """The frames of a message: its header, then each array's buffer, uncopied if contiguous.
 
     Raises WireError for an array whose dtype is not one of uint8, float32, int64, bool (little-endian).
     """
-    headers = tuple(_array_header(array) for array in arrays)
-    header = Header(VERSION, msgspec.Raw(_encode(message)), headers)
-    return [_encode(header), *(np.ravel(array).view(np.uint8).data for array in arrays)]
+    before, after = _around(tuple([(array.dtype.str, array.shape) for array in arrays]))
+    header = b"".join((before, _encode(message), after))
+    return [header, *[array.ravel().view(np.uint8).data for array in arrays]]
 
 
 def unpack(frames: Sequence[bytes | memoryview], kind: Any) -> tuple[Any, list[Array]]:
@@ -192,10 +214,11 @@ def unpack(frames: Sequence[bytes | memoryview], kind: Any) -> tuple[Any, list[A
     header: Header = _decode(frames[0], Header, "header")
     if header.version != VERSION:
         raise WireError("version", f"protocol version {header.version}, expected {VERSION}")
-    if len(frames) != 1 + len(header.arrays):
-        raise WireError("frames", f"{len(frames) - 1} array frames, expected {len(header.arrays)}")
+    layouts = _layouts(bytes(header.arrays))
+    if len(frames) != 1 + len(layouts):
+        raise WireError("frames", f"{len(frames) - 1} array frames, expected {len(layouts)}")
     message = _decode(header.message, kind, "message")
-    return message, [_array(a, frame) for a, frame in zip(header.arrays, frames[1:], strict=True)]
+    return message, [_array(layout, frame) for layout, frame in zip(layouts, frames[1:], strict=True)]
 
 
 def _decode(data: Any, kind: Any, reason: Literal["header", "message"]) -> Any:
@@ -205,21 +228,38 @@ def _decode(data: Any, kind: Any, reason: Literal["header", "message"]) -> Any:
         raise WireError(reason, str(error)) from error
 
 
-def _array_header(array: Array) -> ArrayHeader:
+@lru_cache
+def _around(arrays: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[bytes, bytes]:
+    """What stands before and behind the message in the header of such arrays, of these dtypes and shapes."""
+    headers = _encode([_array_header(*array) for array in arrays])
+    before, _, behind = _encode(Header(VERSION, msgspec.Raw(NEVER), msgspec.Raw(headers))).partition(NEVER)
+    return before, behind
+
+
+def _array_header(dtype: str, shape: tuple[int, ...]) -> ArrayHeader:
     try:
-        return msgspec.convert((array.dtype.str, array.shape), ArrayHeader)
+        return msgspec.convert((dtype, shape), ArrayHeader)
     except msgspec.ValidationError as error:
-        raise WireError("array", f"cannot send {array.dtype} {array.shape}: {error}") from error
+        raise WireError("array", f"cannot send {dtype} {shape}: {error}") from error
 
 
-def _array(header: ArrayHeader, frame: bytes | memoryview) -> Array:
+@lru_cache(maxsize=32)
+def _layouts(headers: bytes) -> tuple[Layout, ...]:
+    """What the arrays of a message must be."""
+    return tuple(map(_layout, _decode(headers, ArrayHeaders, "header")))
+
+
+def _layout(header: ArrayHeader) -> Layout:
     if header.size_bytes > MAX_ARRAY_BYTES:
         raise WireError("array", f"{header.size_bytes} bytes, expected at most {MAX_ARRAY_BYTES}")
-    if header.size_bytes != len(frame):
-        raise WireError("array", f"{len(frame)} bytes, expected {header.size_bytes} for shape {header.shape}")
-    array = np.frombuffer(frame, np.uint8)
-    if header.dtype == "|b1" and array.max(initial=0) > 1:
+    return Layout(np.dtype(header.dtype), header.shape, header.size_bytes)
+
+
+def _array(layout: Layout, frame: bytes | memoryview) -> Array:
+    if layout.size_bytes != len(frame):
+        raise WireError("array", f"{len(frame)} bytes, expected {layout.size_bytes} for shape {layout.shape}")
+    array = np.frombuffer(frame, layout.dtype).reshape(layout.shape)
+    if layout.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
         raise WireError("array", "a bool is neither 0 nor 1")
-    array = array.view(header.dtype).reshape(header.shape)
     array.flags.writeable = False
     return array

@@ -39,7 +39,7 @@ class Policy:
 
     def act(self, seq, image, state, captured_at_s, deadline_s) -> Action | None:
         self.asked.append(state)
-        return self.answer and Action(seq, captured_at_s, self.answer, "policy", 0.001)
+        return self.answer and Action(seq, captured_at_s, self.answer, "policy", 0.001, 5)
 
 
 class Presses:

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import numpy as np
 import pytest
 import zmq
 
-from deploy.policy import OnnxPolicy
+from deploy.admission import ALLOWANCE
+from deploy.policy import Answer, OnnxPolicy
 from deploy.policy_spec import PolicyError
-from deploy.server import PolicyServer, ServeConfig, serve
-from deploy.sockets import AddressError, bind, connect
-from deploy.wire import Act, Action, Hello, PolicyInfo, Refusal, pack, unpack
+from deploy.server import PolicyServer, ServeConfig, first_policy, listen, serve
+from deploy.sockets import AddressError, connect
+from deploy.wire import VERSION, Act, Action, Hello, PolicyInfo, Refusal, pack, unpack
 from tests.deploy.policies import IMAGE, SPEC, STATE, constant_policy, echo_policy
 
 
@@ -43,9 +45,10 @@ class Backlog:
         self._arrived = [socket.recv_multipart() for _ in range(size)]
         self.send_multipart = socket.send_multipart
 
+    def getsockopt(self, _: int) -> int:
+        return zmq.POLLIN if self._arrived else 0
+
     def recv_multipart(self, _: int) -> list[bytes]:
-        if not self._arrived:
-            raise zmq.Again
         return self._arrived.pop(0)
 
 
@@ -53,7 +56,7 @@ class Backlog:
 def peers(policy: OnnxPolicy, address: str) -> Iterator[Peers]:
     with (
         zmq.Context() as context,
-        bind(context, zmq.ROUTER, address, queue=64) as server,
+        listen(context, address, SPEC) as server,
         connect(context, zmq.DEALER, address, queue=64) as client,
     ):
         yield Peers(policy, server, client)
@@ -84,17 +87,24 @@ def test_an_action_is_what_the_policy_says_in_this_process(served):
     assert action.inference_s > 0
 
 
+def test_what_the_policy_makes_of_frame_and_action_is_told(served, monkeypatch):
+    answer = Answer(np.array([0.25, -0.5], np.float32), 1.5, 30.0)
+    monkeypatch.setattr(served.server.policy, "answer", lambda image, state: answer)
+    (action,) = served.ask(act(1))
+    assert (action.action, action.novelty, action.value) == ((0.25, -0.5), 1.5, 30.0)
+
+
 def test_only_the_newest_of_the_waiting_frames_gets_an_action(served):
     served.ask(pack(Hello()))  # now the connection stands
     for seq in (1, 2, 3):
         served.client.send_multipart(act(seq))
     served.client.send_multipart(pack(Hello()))
     backlog = Backlog(served.server_socket, size=4)
-    PolicyServer(served.server._policy, backlog).turn()
+    PolicyServer(served.server.policy, backlog).turn()
     replies = [unpack(served.client.recv_multipart(), PolicyInfo | Action | Refusal)[0] for _ in range(4)]
-    assert isinstance(replies[0], PolicyInfo)
-    assert [(type(r), r.seq) for r in replies[1:]] == [(Action, 3), (Refusal, 1), (Refusal, 2)]
-    assert replies[2].code == replies[3].code == "superseded"
+    assert [(type(r), r.seq) for r in replies[:3]] == [(Action, 3), (Refusal, 1), (Refusal, 2)]
+    assert replies[1].code == replies[2].code == "superseded"
+    assert isinstance(replies[3], PolicyInfo)
 
 
 def test_a_request_of_the_wrong_size_is_refused_by_name(served):
@@ -113,7 +123,7 @@ def test_malformed_messages_are_refused_counted_and_do_no_harm(served):
         [b"junk", b"more"],
         [b"\x91" * 60_000],
         [b"", *act(1)],
-        pack(Action(1, 0.0, (0, 0), "", 0)),
+        pack(Action(1, 0.0, (0, 0), "", 0, 0)),
     ]
     assert {reply.code for reply in served.ask(*junk)} == {"malformed"}
     assert served.server.counts["malformed"] == len(junk)
@@ -122,12 +132,96 @@ def test_malformed_messages_are_refused_counted_and_do_no_harm(served):
     assert f"{len(junk)} malformed" in served.server.report()
 
 
+def test_another_version_of_the_protocol_is_told_so(served):
+    newer = msgspec.msgpack.encode({"version": VERSION + 1, "message": {"type": "hello"}, "arrays": []})
+    (refusal,) = served.ask([newer])
+    assert (refusal.seq, refusal.code) == (None, "version")
+    assert f"expected {VERSION}" in refusal.reason
+
+
+def test_a_frame_of_the_past_is_refused_until_the_client_says_hello_again(served):
+    replies = served.ask(act(5)) + served.ask(act(5)) + served.ask(act(4)) + served.ask(act(6))
+    assert [(type(r), r.seq) for r in replies] == [(Action, 5), (Refusal, 5), (Refusal, 4), (Action, 6)]
+    assert replies[1].code == replies[2].code == "replayed"
+    served.ask(pack(Hello()))
+    (action,) = served.ask(act(0))
+    assert action.seq == 0
+
+
+def test_a_flood_is_refused_once_and_then_dropped_unread(served):
+    served.ask(pack(Hello()))
+    flood = ALLOWANCE + 2
+    for seq in range(flood):
+        served.client.send_multipart(act(seq))
+    backlog = Backlog(served.server_socket, size=flood)
+    server = PolicyServer(served.server.policy, backlog)
+    server.turn()
+    assert server.counts == {"flooding": 1, "ignored": 1, "action": 1, "superseded": ALLOWANCE - 1}
+    replies = [unpack(served.client.recv_multipart(), Action | Refusal)[0] for _ in range(ALLOWANCE + 1)]
+    assert replies[0].code == "flooding"
+    assert (type(replies[1]), replies[1].seq) == (Action, ALLOWANCE - 1)
+
+
+def test_answers_that_a_client_does_not_read_are_dropped_and_counted_and_block_nobody(served, tmp_path):
+    with served.client.context.socket(zmq.DEALER) as deaf:
+        deaf.rcvhwm, deaf.linger = 1, 0
+        deaf.connect(f"ipc://{tmp_path}/s")
+        while not served.server.counts["undelivered"]:
+            deaf.send_multipart(pack(Hello()))
+            assert served.server_socket.poll(1000)
+            served.server.turn()
+    (action,) = served.ask(act(1))
+    assert action.seq == 1
+
+
+def test_who_takes_the_name_of_another_client_neither_gets_its_answers_nor_keeps_it_from_them(served, tmp_path):
+    context = served.client.context
+    with context.socket(zmq.DEALER) as car, context.socket(zmq.DEALER) as thief:
+        for socket in (car, thief):
+            socket.routing_id, socket.linger = b"car", 0
+            socket.connect(f"ipc://{tmp_path}/s")
+            served.client = socket
+            if socket is car:
+                served.ask(pack(Hello()))
+        thief.send_multipart(act(100))
+        served.client = car
+        (action,) = served.ask(act(1))
+        assert action.seq == 1
+        assert not thief.poll(100)
+
+
+def test_when_the_policy_changes_everybody_is_told_before_it_answers(served, tmp_path):
+    (before,) = served.ask(pack(Hello()))
+    served.server.change(OnnxPolicy.load(constant_policy(tmp_path / "new.onnx", 0.25, -0.5)))
+    served.client.send_multipart(act(1))
+    assert served.server_socket.poll(1000)
+    served.server.turn()
+    info, action = (unpack(served.client.recv_multipart(), PolicyInfo | Action)[0] for _ in range(2))
+    assert info.session == before.session == action.session
+    assert info.policy_id == action.policy_id != before.policy_id
+    assert action.action == (0.25, -0.5)
+
+
+def test_each_server_has_a_session_of_its_own(served):
+    (info,) = served.ask(pack(Hello()))
+    assert info.session == served.server.session
+    assert PolicyServer(served.server.policy, served.server_socket).session != info.session
+
+
 @pytest.mark.parametrize("answer", [(np.nan, 0.0), (0.0, np.inf), (1.1, 0.0)])
 def test_an_action_that_is_not_finite_and_in_range_never_leaves(tmp_path, answer):
     policy = OnnxPolicy.load(constant_policy(tmp_path / "p.onnx", *answer))
     with peers(policy, f"ipc://{tmp_path}/s") as served:
         (refusal,) = served.ask(act(1))
     assert (refusal.seq, refusal.code) == (1, "invalid")
+
+
+def test_a_policy_that_is_unfit_from_the_start_is_served_with_a_warning(tmp_path):
+    said = []
+    first_policy(echo_policy(tmp_path / "sound.onnx"), said.append)
+    assert not said
+    policy = first_policy(constant_policy(tmp_path / "unfit.onnx", np.nan, 0.0), said.append)
+    assert said == [f"WARNING: policy {policy.id} answers [nan, 0.0] to a black frame, expected [-1, 1]"]
 
 
 def test_a_policy_or_address_that_cannot_be_served_is_an_error(tmp_path):

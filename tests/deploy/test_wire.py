@@ -50,12 +50,14 @@ ANY = (
 numbers = st.integers(0, 2**62)
 actors = st.integers(0, 2**16 - 1)
 floats = st.floats(allow_nan=False)
+sessions = st.integers(0, 2**53 - 1)
+maybe = st.none() | floats
 words = st.text(max_size=20)
 messages = st.one_of(
     st.builds(Hello),
-    st.builds(PolicyInfo, spec=st.just(SPEC), policy_id=words),
+    st.builds(PolicyInfo, spec=st.just(SPEC), policy_id=words, session=sessions),
     st.builds(Act, seq=numbers, captured_at_s=floats),
-    st.builds(Action, numbers, floats, st.tuples(floats, floats), words, floats),
+    st.builds(Action, numbers, floats, st.tuples(floats, floats), words, floats, sessions, maybe, maybe),
     st.builds(Refusal, st.none() | numbers, st.sampled_from(["superseded", "malformed"]), words),
     st.builds(Experience, numbers, numbers, actors),
     st.builds(
@@ -147,6 +149,7 @@ def test_each_fault_has_its_reason():
     assert reason([header(arrays=[["<f4", [MAX_ARRAY_BYTES]]]), b""]) == "array"
     assert reason([header(arrays=[["<f4", [0] + [MAX_ARRAY_BYTES] * 7]]), b"1"]) == "array"
     assert reason([header(arrays=[["<f4", [1] * 9]]), b"1234"]) == "header"
+    assert reason([header(arrays=[["<f4", [0]]] * 17), *[b""] * 17]) == "header"
     for dtype in (">f4", "<f8", "|O", "<U4", "<c8"):
         assert reason([header(arrays=[[dtype, [1]]]), b"1234"]) == "header"
     for size in (-1, 2**40, 1.5):
