@@ -24,6 +24,7 @@ lint: .venv/ready
 
 bench: .venv/ready  ## install what the benchmarks compare with, and the public tasks
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable .[bench,tasks]
+	$(BIN)/pip install --quiet --no-deps openpi-client==0.1.2  # asks for NumPy 1, runs on 2
 
 lock:  ## write requirements.lock anew from the ranges in pyproject.toml
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
