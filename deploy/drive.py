@@ -179,7 +179,7 @@ def _facts(config: DriveConfig, loop: ControlLoop, info: PolicyInfo) -> DriveFac
 def _ticks(loop: ControlLoop, log: DriveLog, time_limit_s: float) -> Iterator[Tick]:
     """The drive, one control period at a time."""
     while True:
-        now = loop.tick(log.trouble)
+        now = loop.tick(lambda: log.trouble)
         yield now
         truth = now.entry.truth
         if (truth and (truth.finished or truth.disengagement)) or now.entry.t_s >= time_limit_s:
