@@ -85,3 +85,8 @@ def commands(pids: set[int]) -> dict[int, str]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def until_it_drives(process: subprocess.Popen, out: Path) -> None:
+    """Wait for the line of an episode."""
+    assert "episode" in process.stdout.readline()

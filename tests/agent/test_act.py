@@ -77,6 +77,7 @@ def acting(run: Path, address: str, keys: Path, *more: str) -> Iterator[subproce
         process.communicate()
 
 
+@pytest.mark.slow
 def test_actors_of_another_machine_drive_until_the_learner_says_that_training_is_over(encoder, dataset, tmp_path, gate):
     out, address, secret = tmp_path / "out", free_address(), keys(tmp_path / "keys", "far")
     options = ["--env", SLOW_LANE, "--max-episodes", "15", "--listen", address, "--keys", str(secret / "server")]
@@ -105,6 +106,7 @@ def test_actors_of_another_machine_drive_until_the_learner_says_that_training_is
     assert {row["actor"] for row in driven(out) if row["kind"] == "test"} == {"0"}
 
 
+@pytest.mark.slow
 def test_actors_without_a_key_that_is_allowed_contribute_nothing_and_do_no_harm(encoder, dataset, tmp_path, gate):
     out, address, secret = tmp_path / "out", free_address(), keys(tmp_path / "keys", "far")
     foreign = keys(tmp_path / "foreign", "far")

@@ -6,6 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.agent.processes import commands, descendants, driven, training, until
 from tests.agent.worlds import GATE, SLOW_LANE
 
@@ -25,6 +27,7 @@ def told(process: subprocess.Popen, pattern: str) -> str:
     raise AssertionError(process.stderr.read())
 
 
+@pytest.mark.slow
 def test_four_actors_drive_and_ray_starts_one_anew_that_is_killed(encoder, dataset, tmp_path, monkeypatch):
     monkeypatch.setenv(GATE, str(tmp_path / "gate"))
     out, four = tmp_path / "out", {"0", "1", "2", "3"}

@@ -160,6 +160,7 @@ def test_the_command_line_knows_every_launcher():
     assert get_args(get_type_hints(SweepConfig)["launcher"]) == tuple(LAUNCHERS)
 
 
+@pytest.mark.slow
 def test_runs_have_one_thread_each(tmp_path, gate, monkeypatch):
     """What OpenMP was told stands in the log of a run that prints it."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")

@@ -114,7 +114,8 @@ def test_an_actor_that_dies_or_freezes_is_started_anew_and_the_others_drive_on(n
         assert school.told == []
 
 
-@pytest.mark.parametrize("name", SLOW_ON_RAY)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CREWS)
 def test_actors_that_cannot_drive_at_all_end_the_run(name):
     with schooling(name, b"no encoder") as school, pytest.raises((ProcessError, LaunchError)) as error:
         school.until_told("never")

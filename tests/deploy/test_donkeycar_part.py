@@ -52,7 +52,7 @@ class Says:
         self.asked.append((image, state.tolist(), captured_at_s))
         if len(self.asked) >= 3:
             self.answered.set()
-        return self.action and Action(seq, captured_at_s, self.action, "0123456789ab", 1e-4)
+        return self.action and Action(seq, captured_at_s, self.action, "0123456789ab", 1e-4, session=1)
 
     def close(self) -> None:
         self.closed = True
