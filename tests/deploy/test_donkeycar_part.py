@@ -46,7 +46,7 @@ class Says:
         self.answered = Event()
 
     def hello(self, timeout_s: float) -> PolicyInfo:
-        return PolicyInfo(SPEC, "0123456789ab")
+        return PolicyInfo(SPEC, "0123456789ab", session=1)
 
     def act(self, seq, image, state, captured_at_s, deadline_s) -> Action | None:
         self.asked.append((image, state.tolist(), captured_at_s))
