@@ -57,6 +57,7 @@ class DriveConfig:
     time_limit_s: float = 300.0  # s until the drive is given up; 250 m at 10 km/h take 90 s
     video: bool = True  # film the drive
     record: Path | None = None  # folder of a dataset to add the drive to: frames, states and executed actions
+    dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
 
 
 def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | None = None) -> DriveSummary:

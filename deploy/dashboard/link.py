@@ -1,0 +1,50 @@
+"""The control loop's end of the line to the dashboard's process. Nothing here ever waits."""
+
+import socket
+from collections.abc import Iterator
+
+from deploy.dashboard.messages import Asked, Told, asked, encode
+
+PACKET_BYTES = 1 << 18  # more than any message has
+HEARD = 256  # messages at a time; a page sends a few in a control period
+
+
+class Link:
+    """One end of a socket pair that keeps messages whole; `gone` once the other end is.
+
+    url: where the page is, with the token by which it is listened to.
+    """
+
+    def __init__(self, line: socket.socket, url: str) -> None:
+        self.url, self.gone = url, False
+        self._line = line
+        line.setblocking(False)
+
+    def tell(self, message: Told) -> bool:
+        """Send a message; False if there is no room for it, as the other process is slow, or nobody to hear it."""
+        try:
+            self._line.send(encode(message))
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            self.gone = True
+            return False
+        return True
+
+    def heard(self) -> Iterator[Asked]:
+        """What was asked for since the last time, in that order."""
+        for _ in range(HEARD):
+            try:
+                packet = self._line.recv(PACKET_BYTES)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                packet = b""
+            if not packet:
+                self.gone = True
+                return
+            yield asked.decode(packet)
+
+    def close(self) -> None:
+        """Hang up, which ends the other process."""
+        self._line.close()

@@ -1,0 +1,152 @@
+"""What the control loop and the dashboard's process tell each other, and what a page may ask for.
+
+Between the two processes a message is one packet of msgpack on a socket pair; a page speaks JSON. All moments are
+monotonic and so the same for all processes of this machine.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from deploy.controls import Mode
+from deploy.safety import Ask
+
+Part = Annotated[float, Meta(ge=-1, le=1)]
+Order = Literal["train", "test", "undo", "done", "pause", "takeover", "finished"]
+Line = list[tuple[float, float]]  # x, y in metres
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower, kw_only=True):
+    """Base of all messages; the tag that tells them apart is the lower-case class name."""
+
+
+# -- what there is to see: from the control loop
+
+
+class Scene(Message, frozen=True):
+    """What this is, said once at the beginning."""
+
+    kind: Literal["drive", "teach", "serve", "run"]
+    title: str
+    hands: bool = False  # a person may drive by hand
+    orders: bool = False  # the safety driver sits at the page
+    top_speed_mps: float = 0.0
+    route_m: float | None = None
+    lane: list[Line] = []  # the lines to draw on the map, where somebody knows them
+    run: str | None = None  # folder of a training run, for its curves
+    eyes: str | None = None  # ONNX file that rebuilds what the encoder sees
+
+
+class Cycle(Message, frozen=True):
+    """The newest control cycle, and what was counted in those since the last message."""
+
+    at_s: float  # when it was told
+    t_s: float  # since the start
+    state: str  # of the safety machine, or the phase of teaching
+    mode: Mode = "local"
+    task: str | None = None  # when teaching
+    fault: str | None = None
+    steering: float  # that the motors got, [-1, 1]
+    speed: float  # set-point that they got, [-1, 1]
+    speed_mps: float
+    novelty: float | None = None
+    value: float | None = None
+    pose: tuple[float, float, float] | None = None  # x and y in m, yaw in rad; None of a real car
+    distance_m: float | None = None
+    cycles: int  # in all
+    missed: int  # of them without a valid action in time
+    round_trips_ms: list[float] = []  # since the last message
+    inferences_ms: list[float] = []
+    image: bytes = b""  # (height, width, 3) uint8 RGB
+    height: int = 0
+    width: int = 0
+
+
+class Serving(Message, frozen=True):
+    """What a policy server has done so far."""
+
+    at_s: float
+    policy_id: str
+    run: str
+    counts: dict[str, int]  # of messages, by what became of them
+    reloads: dict[str, int]
+    inferences_ms: list[float] = []  # since the last message
+
+
+Told = Scene | Cycle | Serving
+
+
+# -- what people ask for: from a page
+
+
+class Token(Message, frozen=True):
+    """I know it, so listen to me."""
+
+    token: str
+
+
+class Hold(Message, frozen=True):
+    """My hands are on wheel and throttle; said again and again."""
+
+    steering: Part
+    speed: Part
+    seen_s: float  # `at_s` of the newest cycle that the page shows
+
+
+class Here(Message, frozen=True):
+    """I am watching the car that learns; said again and again."""
+
+    seen_s: float
+
+
+class LetGo(Message, frozen=True):
+    """My hands are off, or I have turned away."""
+
+
+class Choose(Message, frozen=True):
+    """Who is to drive."""
+
+    mode: Mode
+
+
+class Press(Message, frozen=True):
+    """Start, stop, E-STOP or reset."""
+
+    ask: Ask
+    seen_s: float = 0.0
+
+
+class Give(Message, frozen=True):
+    """An order of the safety driver."""
+
+    order: Order
+    seen_s: float = 0.0
+
+
+FromPage = Token | Hold | Here | LetGo | Choose | Press | Give
+
+
+# -- the same as the control loop hears it, with moments of this machine
+
+
+class Held(Message, frozen=True):
+    """Hands are on wheel and throttle until then."""
+
+    steering: float
+    speed: float
+    until_s: float
+
+
+class Watched(Message, frozen=True):
+    """Somebody who can stop the car watches it until then; 0 = nobody any more."""
+
+    until_s: float
+
+
+Asked = Held | Watched | LetGo | Choose | Press | Give
+
+encode = msgspec.msgpack.Encoder().encode
+told: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Told)
+asked: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Asked)
+from_page: msgspec.json.Decoder[Any] = msgspec.json.Decoder(FromPage)
