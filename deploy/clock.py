@@ -33,12 +33,16 @@ class RateKeeper:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        self.tick = 0  # number of the present tick, skipped ones counted
-        self.skipped = 0  # ticks missed so far
         self.now = clock
-        self.started_at_s = clock()
         self._period_s = period_s
         self._sleep = sleep
+        self.start()
+
+    def start(self) -> None:
+        """Count from this moment on; as good as made anew."""
+        self.tick = 0  # number of the present tick, skipped ones counted
+        self.skipped = 0  # ticks missed so far
+        self.started_at_s = self.now()
 
     def wait(self) -> float:
         """Sleep until the next tick is due; return how late the caller was woken, in seconds."""

@@ -26,6 +26,7 @@ class Display:
         self._under_way = False
         self._fault: Fault | None = None  # the first since the car drove well
         self._unseen, self._run = False, 0  # what was said last; ticks in a row that say otherwise
+        self._policy_id: str | None = None  # whose the last answer was
 
     def say(self, sentence: str) -> None:
         self._console.print(sentence)
@@ -33,6 +34,8 @@ class Display:
     def show(self, entry: Entry) -> None:
         """Tell what this tick has changed."""
         self._announce(entry)
+        if entry.policy_id is not None:
+            self._announce_policy(entry.policy_id)
         if entry.novelty is not None:
             self._announce_novelty(entry.t_s, entry.novelty)
         self._live.update(Text(_line(entry)), refresh=entry.tick % REFRESH_TICKS == 0)
@@ -74,6 +77,11 @@ class Display:
         if fault.kind in ("camera", "hands", "log"):
             return f"{fault.kind}: {fault.detail}"
         return f"policy server at {self._server} {fault.detail} for {self._watchdog_s * 1e3:.0f} ms"
+
+    def _announce_policy(self, policy_id: str) -> None:
+        if self._policy_id not in (None, policy_id):
+            self.say(f"policy {policy_id} drives from here on: the server went over to it")
+        self._policy_id = policy_id
 
     def _announce_novelty(self, t_s: float, novelty: float) -> None:
         otherwise = (novelty > UNSEEN) != self._unseen

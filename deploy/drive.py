@@ -20,10 +20,12 @@ from deploy.display import Display
 from deploy.drive_log import DriveFacts, DriveSummary, summarize, write_summary
 from deploy.gamepad import Gamepad
 from deploy.keyboard import Keyboard
+from deploy.keys import ClientKeys
 from deploy.local_policy import LocalPolicy
 from deploy.log_reader import read_log
 from deploy.log_writer import DriveLog
 from deploy.loop import ControlLoop, Policy, Tick
+from deploy.metrics import LoopMetrics, exposed
 from deploy.policy_spec import PolicySpec
 from deploy.realtime import realtime
 from deploy.safety import Limits
@@ -33,6 +35,7 @@ from deploy.video import Video
 from deploy.wire import PolicyInfo
 
 STANDING = ("standby", "e_stop")  # states in which the car is at rest, or a person has seen to it
+Observer = Callable[[Tick], None]  # is told every tick, within its period
 Watcher = Callable[[Frame, NDArray[np.float32]], None]  # is told every frame, and what the motors were sent for it
 Watch = Callable[[VehicleSpec, float], AbstractContextManager[Watcher]]  # of such a vehicle, every so many seconds
 
@@ -40,6 +43,8 @@ Watch = Callable[[VehicleSpec, float], AbstractContextManager[Watcher]]  # of su
 @dataclass(frozen=True)
 class DriveConfig:
     server: str = "tcp://127.0.0.1:5590"  # address of the policy server, see `lapwing serve`
+    keys: Path | None = None  # folder of this client's keys and the server's, see `lapwing keys`
+    pin: bool = False  # stop when the server goes over to another policy under way
     policy: Path | None = None  # ONNX file to drive by in this very process, instead of asking a server
     vehicle: str = "simulated"  # which vehicle to drive
     car: CarConfig = field(default_factory=CarConfig)
@@ -55,6 +60,7 @@ class DriveConfig:
     realtime: bool = True  # run before all other programs with memory locked, where that is permitted
     hello_s: float = 10.0  # s to wait for the policy server at the start
     time_limit_s: float = 300.0  # s until the drive is given up; 250 m at 10 km/h take 90 s
+    metrics_port: int | None = None  # tell Prometheus how it goes, at http://127.0.0.1:PORT/metrics
     video: bool = True  # film the drive
     record: Path | None = None  # folder of a dataset to add the drive to: frames, states and executed actions
     dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
@@ -65,37 +71,49 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
 
     `watch` makes who is told every frame and what was sent; the command line hands in who records to `config.record`.
     `controls`: where people say what they want, if others than this function know them.
-    Raises ServerError if no policy is served, PolicyError if it does not fit the vehicle, VehicleError and
-    AddressError for what the config asks for in vain. The drive was good only if the summary has `succeeded`.
+    Raises ServerError if no policy is served, PolicyError if it does not fit the vehicle; VehicleError, AddressError,
+    KeysError and MetricsError for what the config asks for in vain. The drive was good only if the summary has
+    `succeeded`.
     """
-    controls = controls or Controls(config.mode)
     display = Display(str(config.policy or config.server), config.watchdog_s)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        context = stack.enter_context(zmq.Context())
-        denied = stack.enter_context(realtime(context)) if config.realtime else []
-        policy = stack.enter_context(closing(_policy(config, context)))
-        info = policy.hello(config.hello_s)
-        car = open_vehicle(config.vehicle, config.road_seed, config.length_m, config=config.car)
-        stack.enter_context(closing(car))
-        info.spec.check(car.spec)
-        _warm(car)
-        seats = [stack.enter_context(closing(seat)) for seat in _seats(config)]
-        limits, armed = _limits(config, info.spec), not config.wait
-        loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed)
-        stack.enter_context(closing(loop))
-        watcher = stack.enter_context(watch(car.spec, info.spec.period_s)) if watch else None
-        for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
-            display.say(what)
-        _drive(config, loop, info, display, watcher)
+        loop, info = _made_ready(config, controls or Controls(config.mode), display, stack)
+        observers = list(_observers(config, loop, watch, display, stack))
+        stack.enter_context(display)
+        stack.enter_context(no_collections())
+        _drive(config, loop, info, display, observers)
     summary = summarize(read_log(config.out / "drive.mcap"))
     write_summary(config.out, summary)
     display.conclude(summary, str(config.out))
     return summary
 
 
+def _made_ready(
+    config: DriveConfig, controls: Controls, display: Display, stack: ExitStack
+) -> tuple[ControlLoop, PolicyInfo]:
+    """The loop with all that it drives with, and who gives the actions; the stack closes them."""
+    context = stack.enter_context(zmq.Context())
+    denied = stack.enter_context(realtime(context)) if config.realtime else []
+    policy = stack.enter_context(closing(_policy(config, context)))
+    info = policy.hello(config.hello_s)
+    car = open_vehicle(config.vehicle, config.road_seed, config.length_m, config=config.car)
+    stack.enter_context(closing(car))
+    info.spec.check(car.spec)
+    _warm(car)
+    seats = [stack.enter_context(closing(seat)) for seat in _seats(config)]
+    for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
+        display.say(what)
+    limits = _limits(config, info.spec)
+    loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed=not config.wait)
+    return stack.enter_context(closing(loop)), info
+
+
 def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
-    return LocalPolicy.load(config.policy) if config.policy else PolicyClient(context, config.server)
+    if config.policy:
+        return LocalPolicy.load(config.policy)
+    keys = ClientKeys.load(config.keys) if config.keys else None
+    return PolicyClient(context, config.server, keys, config.pin)
 
 
 def _seats(config: DriveConfig) -> Iterator[Seat]:
@@ -110,30 +128,40 @@ def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:
     return Limits(spec.max_steering_rad, spec.max_steering_rate_radps, config.watchdog_s, config.max_speed)
 
 
+def _observers(
+    config: DriveConfig, loop: ControlLoop, watch: Watch | None, display: Display, stack: ExitStack
+) -> Iterator[Observer]:
+    """Who is told of every tick beside the log, as far as they are wanted; the stack closes them."""
+    yield lambda now: display.show(now.entry)
+    if config.metrics_port is not None:
+        metrics = LoopMetrics()
+        display.say(f"metrics at {stack.enter_context(exposed(metrics.registry, config.metrics_port))}")
+        yield lambda now: metrics.saw(now.entry)
+    if watch:
+        watcher = stack.enter_context(watch(loop.car.spec, loop.spec.period_s))
+        yield lambda now: watcher(now.frame, np.array(now.entry.sent, np.float32))
+    if config.video:
+        film = stack.enter_context(closing(Video(config.out / "drive.mp4", loop.spec.period_s)))
+        yield lambda now: film.add(now.entry.tick, loop.car.picture())
+
+
+def _drive(
+    config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Display, observers: list[Observer]
+) -> None:
+    """Drive to the end, with a log that is complete also after Ctrl-C."""
+    loop.clock.start()
+    with DriveLog(config.out, _facts(config, loop, info)) as log, suppress(KeyboardInterrupt):
+        display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
+        for now in _ticks(loop, log, config.time_limit_s):
+            log.write(now.entry, now.frame.image)
+            for observer in observers:
+                observer(now)
+
+
 def _warm(car: Vehicle) -> None:
     """The first image and picture take longer than a tick."""
     car.read()
     car.picture()
-
-
-def _drive(config: DriveConfig, loop: ControlLoop, info: PolicyInfo, display: Display, watcher: Watcher | None) -> None:
-    """Drive to the end, keeping a log and a video; both are complete also after Ctrl-C."""
-    with ExitStack() as stack:
-        log = stack.enter_context(DriveLog(config.out, _facts(config, loop, info)))
-        film = (
-            stack.enter_context(closing(Video(config.out / "drive.mp4", info.spec.period_s))) if config.video else None
-        )
-        stack.enter_context(display)
-        stack.enter_context(no_collections())
-        stack.enter_context(suppress(KeyboardInterrupt))
-        display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
-        for now in _ticks(loop, log, config.time_limit_s):
-            log.write(now.entry, now.frame.image)
-            display.show(now.entry)
-            if watcher:
-                watcher(now.frame, np.array(now.entry.sent, np.float32))
-            if film:
-                film.add(now.entry.tick, loop.car.picture())
 
 
 def _facts(config: DriveConfig, loop: ControlLoop, info: PolicyInfo) -> DriveFacts:

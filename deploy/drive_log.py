@@ -47,6 +47,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     inference_ms: float | None  # the part of it that the network took
     novelty: float | None = None  # of the frame, above 1 for one in a hundred familiar ones; None if nobody can tell
     value: float | None = None  # of the action, as the critic sees it; None if nobody can tell
+    policy_id: str | None = None  # whose the answer is; a server may go over to another policy under way
     lateness_ms: float  # how late the tick started
     steal_ms: float = 0.0  # that the hypervisor took from this machine since the last tick, all cores together
     truth: Truth | None  # None on a real car

@@ -62,7 +62,8 @@ class ControlLoop:
         deadline_s: float,
         armed: bool,
     ) -> None:
-        self.car, self.policy, self.limits, self.controls, self.seats = car, policy, limits, controls, seats
+        self.car, self.policy, self.spec, self.limits = car, policy, spec, limits
+        self.controls, self.seats = controls, seats
         self.clock = RateKeeper(spec.period_s)
         self.memory = Memory.standing(self.clock.now(), armed=armed)
         self._vector = StateVector(spec.top_speed_mps, spec.max_steering_rad, spec.history)
@@ -98,6 +99,8 @@ class ControlLoop:
             round_trip_ms=answer and (inputs.now_s - asked_at_s) * 1e3,
             inference_ms=answer and answer.inference_s * 1e3,
             novelty=answer and answer.novelty,
+            value=answer and answer.value,
+            policy_id=answer and answer.policy_id,
             lateness_ms=lateness_s * 1e3,
             steal_ms=self._steal.since_last_ms(),
             truth=frame.truth,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.drive_log import DriveFacts, Entry, LogError
-from deploy.log_reader import LoggedTick, read_facts, read_ticks
+from deploy.log_reader import LoggedTick, read_facts, read_log, read_ticks
 from deploy.observation import StateVector
 from deploy.policy import OnnxPolicy
 from deploy.policy_spec import PolicyError
@@ -76,7 +76,7 @@ def replay(config: ReplayConfig, console: Console) -> bool:
     """
     facts = read_facts(config.log)
     policy = _policy(config, facts)
-    outcome = rerun(read_ticks(config.log), facts, policy, config.tolerance)
+    outcome = rerun(read_ticks(config.log), facts, policy, config.tolerance, _whose(config.log, policy))
     if not (outcome.actions if policy else outcome.states).ticks:  # or it would pass whatever the code does
         raise LogError(f"drive log {config.log} has nothing to compare: no {'action' if policy else 'tick'}")
     console.print(_table(outcome))
@@ -86,8 +86,17 @@ def replay(config: ReplayConfig, console: Console) -> bool:
     return outcome.same
 
 
-def rerun(ticks: Iterable[LoggedTick], facts: DriveFacts, policy: OnnxPolicy | None, tolerance: float) -> Replay:
-    """The whole drive again: observation and safety machine by what was logged, the policy by what it saw."""
+def rerun(
+    ticks: Iterable[LoggedTick],
+    facts: DriveFacts,
+    policy: OnnxPolicy | None,
+    tolerance: float,
+    whose: str | None = None,
+) -> Replay:
+    """The whole drive again: observation and safety machine by what was logged, the policy by what it saw.
+
+    whose: compare the answers of that policy alone; None: of all that drove.
+    """
     outcome = Replay(tolerance)
     memory, spec = facts.start, facts.spec
     vector = StateVector(spec.top_speed_mps, spec.max_steering_rad, spec.history)
@@ -96,13 +105,19 @@ def rerun(ticks: Iterable[LoggedTick], facts: DriveFacts, policy: OnnxPolicy | N
         state = vector.assemble(entry.speed_mps, entry.steering_rad).tolist()
         outcome.observations.count(entry, entry.state, state, _equal(state, entry.state))
         vector.executed(entry.sent)
-        if policy and entry.action:
+        if policy and entry.action and whose in (None, entry.policy_id):
             _act(outcome, policy, tick, entry.action)
         before, memory = memory, step(memory, entry.inputs, facts.limits)
         outcome.changes += memory.state != before.state
         outcome.states.count(entry, entry.safety, memory.state, memory.state == entry.safety)
         outcome.commands.count(entry, entry.command, memory.command, memory.command == entry.command)
     return outcome
+
+
+def _whose(log: Path, policy: OnnxPolicy | None) -> str | None:
+    """Whose answers are compared: of a policy that drove, its own; all are, where one that did not drive is tried."""
+    drove = {entry.policy_id for entry in read_log(log)} if policy else set()
+    return policy.id if policy and policy.id in drove else None
 
 
 def _act(outcome: Replay, policy: OnnxPolicy, tick: LoggedTick, logged: tuple[float, float]) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,3 +174,10 @@ def _flood(address: str, pipe: Connection) -> None:
             socket.send_multipart(pack(Act(seq, 0.0), STATE, IMAGE))
             if seq == 1000:
                 pipe.send("under way")
+
+
+def scraped(url: str) -> dict[str, float]:
+    """What Prometheus would read there."""
+    with urllib.request.urlopen(url, timeout=SOON_S) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}

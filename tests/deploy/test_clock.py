@@ -30,6 +30,16 @@ class Clock:
         self.now_s += duration_s + self.oversleep_s
 
 
+def test_a_start_begins_the_schedule_anew():
+    clock = Clock()
+    keeper = RateKeeper(0.1, clock, clock.sleep)
+    clock.work(2.63)
+    keeper.start()
+    assert keeper.wait() == pytest.approx(0)
+    assert clock.now_s == pytest.approx(102.73)
+    assert (keeper.tick, keeper.skipped) == (1, 0)
+
+
 def test_ticks_keep_to_the_schedule_however_long_the_work_took():
     clock = Clock()
     keeper = RateKeeper(0.1, clock, clock.sleep)

@@ -25,3 +25,11 @@ def test_half_a_second_of_unseen_frames_is_said_once_and_taken_back(capsys):
 @pytest.mark.parametrize("novelties", [[2.0, 2.0, 2.0, 2.0, 0.5] * 4, [None] * 20, [1.4] * 20])
 def test_single_frames_and_policies_that_cannot_tell_are_passed_over(novelties, capsys):
     assert told(novelties, capsys) == []
+
+
+def test_another_policy_under_way_is_said(capsys):
+    display = Display("ipc://nowhere", 0.15)
+    for tick, policy_id in enumerate(["one", "one", None, "two", "two"]):
+        display.show(entry(tick, policy_id=policy_id))
+    assert capsys.readouterr().out.splitlines()[-1] == "policy two drives from here on: the server went over to it"
+    assert not capsys.readouterr().out

@@ -1,6 +1,7 @@
 """A drive by a real policy server in another process stops when that one dies, and leaves log, figures and video."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import lapwing
 from deploy.client import ServerError
 from deploy.drive import DriveConfig, drive
 from deploy.log_reader import read_log
@@ -25,6 +27,7 @@ from deploy.safety import Command
 from deploy.vehicles import VEHICLES, CarConfig, Frame, VehicleError, open_vehicle
 from deploy.vehicles.simulated import SimulatedCar
 from tests.deploy.policies import SPEC, constant_policy, echo_policy
+from tests.deploy.serving import scraped, serving
 
 ROOT = Path(__file__).parents[2]
 SERVE = (
@@ -197,6 +200,26 @@ def test_what_was_asked_for_in_vain_is_an_error(config, tmp_path):
         with pytest.raises(VehicleError, match="vehicle hovercraft is unknown; expected one of simulated"):
             drive(replace(config, vehicle="hovercraft"))
     assert not config.out.exists()
+
+
+def test_a_drive_with_keys_is_let_in_and_tells_prometheus_how_it_goes(config, tmp_path, capsys):
+    assert lapwing.main(["keys", str(tmp_path / "keys"), "--clients", "car"]) == 0
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=0.0)
+    options = "--keys", f"{tmp_path}/keys/server", "--no-realtime"
+    with serving(policy, "tcp://127.0.0.1:0", *options) as server:
+        config = replace(config, server=server.address, video=False)
+        with pytest.raises(ServerError, match="no policy server answered"):
+            drive(replace(config, hello_s=0.5))
+        known = replace(config, keys=tmp_path / "keys" / "clients" / "car", metrics_port=0)
+        with driving(known) as (car, summaries):
+            car.wait_for_speed(lambda speed: speed > 0.5)
+            said = capsys.readouterr().out
+            told = scraped(re.search(r"metrics at (\S+)", said)[1])
+            car.finished = True
+            assert summaries.get(timeout=SOON_S).succeeded
+    assert told["lapwing_drive_ticks_total"] > 3
+    assert told['lapwing_drive_state{lapwing_drive_state="driving"}'] == 1
+    assert told["lapwing_drive_round_trip_seconds_count"] > 0
 
 
 def test_only_a_simulated_car_can_be_faster_than_real_time(monkeypatch):

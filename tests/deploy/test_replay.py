@@ -13,6 +13,7 @@ from deploy.drive_log import DriveFacts, Entry, LogError
 from deploy.faults import Fault
 from deploy.log_writer import DriveLog
 from deploy.observation import StateVector
+from deploy.policy import OnnxPolicy
 from deploy.policy_spec import PolicyError
 from deploy.replay import ReplayConfig, replay
 from deploy.safety import Inputs, step
@@ -69,6 +70,16 @@ def row(said: str, name: str) -> list[str]:
     """The cells of the table's row of that name."""
     (line,) = re.findall(rf"^│ {re.escape(name)} .*$", said, re.MULTILINE)
     return [cell.strip() for cell in line.strip("│").split("│")][1:]
+
+
+def test_of_a_policy_that_drove_only_its_own_answers_are_compared_and_of_a_new_one_all(tmp_path, echo):
+    """The server went over to another policy after the 20th tick; the first 20 have 16 answers, all have 26."""
+    drove = OnnxPolicy.load(echo).id
+    entries = [msgspec.structs.replace(each, policy_id=drove if each.tick <= 20 else "other") for each in ticks()]
+    log = write_log(tmp_path / "drive", entries)
+    other = constant_policy(tmp_path / "constant.onnx", 0.25, 0.0)
+    assert row(told(log, echo)[1], "action") == ["16", "0", "–"]
+    assert row(told(log, other)[1], "action")[:2] == ["26", "26"]
 
 
 def test_a_drive_is_the_same_to_the_bit(tmp_path, echo):

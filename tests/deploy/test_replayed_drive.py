@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from deploy.log_reader import read_facts, read_log, read_ticks
 from deploy.policy import OnnxPolicy
 from deploy.replay import ReplayConfig, replay, rerun
 from deploy.vehicles import VEHICLES
-from tests.deploy.policies import seeing_policy
+from tests.deploy.policies import constant_policy, seeing_policy
 from tests.deploy.test_drive import SERVE, SOON_S, WatchedCar, process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -81,6 +82,24 @@ def test_every_action_and_every_change_of_state_comes_out_again(config, policy):
     assert len({entry.action for entry in entries}) > 10  # it saw where it was
     assert outcome.changes >= 8
     assert replay(ReplayConfig(log, policy), Console(quiet=True))
+
+
+def test_a_policy_that_is_exchanged_under_way_is_logged_and_each_part_comes_out_again(config, policy, tmp_path):
+    first, served = OnnxPolicy.load(policy), tmp_path / "served.onnx"
+    second = constant_policy(tmp_path / "second.onnx", 0.0, 0.0)
+    shutil.copyfile(policy, served)
+    with process(SERVE, served, config.server), driving(config, Controls()) as (car, summary):
+        car.wait_for_speed(lambda speed: speed > 0.5)
+        shutil.copyfile(second, tmp_path / "new.onnx")
+        (tmp_path / "new.onnx").rename(served)
+        car.wait_for_speed(lambda speed: speed > 1.25)  # the first drives at about 1 m/s, the second at 1.4
+        car.finished = True
+        assert summary.result(timeout=SOON_S).missed_deadlines == 0
+    log = config.out / "drive.mcap"
+    drove = [entry.policy_id for entry in read_log(log)]
+    assert set(drove) == {first.id, OnnxPolicy.load(second).id}
+    for path in (policy, second):
+        assert replay(ReplayConfig(log, path), Console(quiet=True))
 
 
 def test_a_disk_that_gets_full_stops_the_car_and_what_was_written_is_replayed(config, policy):

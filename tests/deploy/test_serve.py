@@ -1,6 +1,5 @@
 """`lapwing serve` as a process: killed and restarted, given another policy under way, locked, watched."""
 
-import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -13,20 +12,13 @@ from deploy.client import PolicyClient, ServerError
 from deploy.keys import ClientKeys
 from deploy.wire import Action, Hello, pack
 from tests.deploy.policies import SPEC, constant_policy, echo_policy
-from tests.deploy.serving import SOON_S, Server, flooding, serving, well_behaved
+from tests.deploy.serving import SOON_S, Server, flooding, scraped, serving, well_behaved
 from tests.deploy.test_client import ask
 
 
 def cut(path: Path) -> Path:
     path.write_bytes(path.read_bytes()[:-50])
     return path
-
-
-def scraped(url: str) -> dict[str, float]:
-    """What Prometheus would read there."""
-    with urllib.request.urlopen(url, timeout=SOON_S) as answer:
-        lines = answer.read().decode().splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
 class Drive:
