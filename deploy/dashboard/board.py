@@ -74,7 +74,7 @@ class Board:
 
     def opening(self) -> bytes:
         """What a page begins with: the scene and what came before, as JSON."""
-        past = {"past": self._past, "track": self._track}
+        past = {"past": list(self._past), "track": list(self._track)}
         return _json("scene", self.scene, past)
 
     def now(self) -> bytes:

@@ -17,14 +17,14 @@ Order = Literal["train", "test", "undo", "done", "pause", "takeover", "finished"
 Line = list[tuple[float, float]]  # x, y in metres
 
 
-class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower, kw_only=True):
+class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
     """Base of all messages; the tag that tells them apart is the lower-case class name."""
 
 
 # -- what there is to see: from the control loop
 
 
-class Scene(Message, frozen=True):
+class Scene(Message, frozen=True, kw_only=True):
     """What this is, said once at the beginning."""
 
     kind: Literal["drive", "teach", "serve", "run"]
@@ -38,7 +38,7 @@ class Scene(Message, frozen=True):
     eyes: str | None = None  # ONNX file that rebuilds what the encoder sees
 
 
-class Cycle(Message, frozen=True):
+class Cycle(Message, frozen=True, kw_only=True):
     """The newest control cycle, and what was counted in those since the last message."""
 
     at_s: float  # when it was told
@@ -63,7 +63,7 @@ class Cycle(Message, frozen=True):
     width: int = 0
 
 
-class Serving(Message, frozen=True):
+class Serving(Message, frozen=True, kw_only=True):
     """What a policy server has done so far."""
 
     at_s: float
@@ -80,13 +80,13 @@ Told = Scene | Cycle | Serving
 # -- what people ask for: from a page
 
 
-class Token(Message, frozen=True):
+class Token(Message, frozen=True, kw_only=True):
     """I know it, so listen to me."""
 
     token: str
 
 
-class Hold(Message, frozen=True):
+class Hold(Message, frozen=True, kw_only=True):
     """My hands are on wheel and throttle; said again and again."""
 
     steering: Part
@@ -94,30 +94,30 @@ class Hold(Message, frozen=True):
     seen_s: float  # `at_s` of the newest cycle that the page shows
 
 
-class Here(Message, frozen=True):
+class Here(Message, frozen=True, kw_only=True):
     """I am watching the car that learns; said again and again."""
 
     seen_s: float
 
 
-class LetGo(Message, frozen=True):
+class LetGo(Message, frozen=True, kw_only=True):
     """My hands are off, or I have turned away."""
 
 
-class Choose(Message, frozen=True):
+class Choose(Message, frozen=True, kw_only=True):
     """Who is to drive."""
 
     mode: Mode
 
 
-class Press(Message, frozen=True):
+class Press(Message, frozen=True, kw_only=True):
     """Start, stop, E-STOP or reset."""
 
     ask: Ask
     seen_s: float = 0.0
 
 
-class Give(Message, frozen=True):
+class Give(Message, frozen=True, kw_only=True):
     """An order of the safety driver."""
 
     order: Order
@@ -130,7 +130,7 @@ FromPage = Token | Hold | Here | LetGo | Choose | Press | Give
 # -- the same as the control loop hears it, with moments of this machine
 
 
-class Held(Message, frozen=True):
+class Held(Message, frozen=True, kw_only=True):
     """Hands are on wheel and throttle until then."""
 
     steering: float
@@ -138,7 +138,7 @@ class Held(Message, frozen=True):
     until_s: float
 
 
-class Watched(Message, frozen=True):
+class Watched(Message, frozen=True, kw_only=True):
     """Somebody who can stop the car watches it until then; 0 = nobody any more."""
 
     until_s: float

@@ -84,15 +84,16 @@ class Pages:
         page = Page(websocket)
         self.open.add(page)
         page.news.set()
-        sending = asyncio.create_task(page.send(self.board))
+        tasks = [asyncio.create_task(self._hear(page)), asyncio.create_task(page.send(self.board))]
         try:
-            await self._hear(page)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._ear.leave(page)
             self.open.discard(page)
-            sending.cancel()
-            with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):  # it went while it was sent to
-                await sending
+            for task in tasks:
+                task.cancel()
+        with suppress(asyncio.CancelledError, WebSocketDisconnect):  # it went while it was sent to
+            await asyncio.gather(*tasks)
         return None
 
     async def _hear(self, page: Page) -> None:

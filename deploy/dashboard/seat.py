@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deploy.controls import Controls
 from deploy.dashboard.link import Link
-from deploy.dashboard.messages import Asked, Choose, Cycle, Held, LetGo, Press
+from deploy.dashboard.messages import Asked, Choose, Cycle, Held, LetGo, Press, Scene
 from deploy.loop import Tick
 
 EVERY_S = 0.045  # between two cycles that are shown: all at 10 and 20 Hz, every fifth at 100 Hz
@@ -50,6 +50,10 @@ class DashboardSeat:
         self._counted = Counted()
         self._shown_at_s = float("-inf")
         self._gone = False
+
+    def begin(self, scene: Scene) -> None:
+        """Say what there is to see."""
+        self._link.tell(scene)
 
     def show(self, tick: Tick) -> None:
         """Count a tick, and show it if the last one shown was long enough ago."""
