@@ -1,0 +1,96 @@
+"""The dashboard's page in a real browser, beside a real control loop and a car in real time."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from deploy.log_reader import read_log
+from tests.deploy.dashboard.browser import (
+    SOON_S,
+    Drive,
+    chromium,
+    driving,
+    needs_chromium,
+    open_page,
+    signal_browser,
+    take_the_wheel,
+    wait_for,
+)
+
+pytestmark = needs_chromium
+
+
+def ended(drive: Drive) -> list:
+    """The log of a drive, which ends by that."""
+    drive.loop.send_signal(signal.SIGINT)
+    drive.loop.wait(SOON_S)
+    return read_log(drive.log / "drive.mcap")
+
+
+def test_the_emergency_stop_stops_a_driving_car_until_a_person_resets_and_starts_it(tmp_path):
+    with driving(tmp_path) as drive, chromium() as browser:
+        page = open_page(browser, drive.url)
+        page.locator("#state", has_text="driving").wait_for()
+        wait_for(lambda: drive.witness.speed_mps > 1.0)
+        page.locator("#estop").click()
+        page.locator("#state", has_text="e stop").wait_for()
+        wait_for(lambda: drive.witness.speed_mps < 0.01)
+        page.locator("[data-ask=start]").click()
+        drive.assert_never_moves_again()
+        page.locator("[data-ask=reset]").click()
+        page.locator("#state", has_text="standby").wait_for()
+        page.locator("[data-ask=start]").click()
+        wait_for(lambda: drive.witness.speed_mps > 0.5)
+        entries = ended(drive)
+    asks = [ask for entry in entries for ask in entry.inputs.asks]
+    assert list(dict.fromkeys(asks)) == ["e_stop", "start", "reset"]
+
+
+def close(page, drive: Drive) -> None:
+    page.close()
+
+
+def kill_browser(page, drive: Drive) -> None:
+    signal_browser(signal.SIGKILL)
+
+
+def freeze_browser(page, drive: Drive) -> None:
+    signal_browser(signal.SIGSTOP)
+
+
+def kill_dashboard(page, drive: Drive) -> None:
+    os.kill(drive.dashboard(), signal.SIGKILL)
+
+
+def freeze_dashboard(page, drive: Drive) -> None:
+    os.kill(drive.dashboard(), signal.SIGSTOP)
+
+
+def cover(page, drive: Drive) -> None:
+    """As when another tab is chosen; a browser without a screen never hides one."""
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {get: () => true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+
+
+SLOW = [kill_browser, freeze_browser, kill_dashboard, freeze_dashboard, cover]
+
+
+@pytest.mark.parametrize("lose", [close, *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW)])
+def test_a_car_that_is_driven_by_hand_stops_in_time_when_its_page_is_lost(tmp_path, lose: Callable):
+    with driving(tmp_path) as drive, chromium() as browser:
+        page = open_page(browser, drive.url)
+        take_the_wheel(page)
+        wait_for(lambda: drive.witness.speed_mps > 1.2)  # by hand: the policy drives 1.1
+        lost_at_s = time.monotonic()
+        lose(page, drive)
+        try:
+            drive.assert_stops_in_time(lost_at_s)
+            drive.assert_never_moves_again()
+        finally:
+            if lose is freeze_browser:
+                signal_browser(signal.SIGCONT)
