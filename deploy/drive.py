@@ -18,6 +18,7 @@ from deploy.clock import no_collections
 from deploy.controls import Controls, Mode, Seat
 from deploy.dashboard.messages import Scene
 from deploy.dashboard.process import opened
+from deploy.dashboard.rebuild import Eyes
 from deploy.dashboard.seat import DashboardSeat
 from deploy.display import Display
 from deploy.drive_log import DriveFacts, DriveSummary, summarize, write_summary
@@ -33,7 +34,7 @@ from deploy.policy_spec import PolicySpec
 from deploy.realtime import realtime
 from deploy.safety import Limits
 from deploy.signals import interruptible
-from deploy.vehicles import CarConfig, Frame, Vehicle, VehicleSpec, open_vehicle
+from deploy.vehicles import CarConfig, Frame, Mapped, Vehicle, VehicleSpec, open_vehicle
 from deploy.video import Video
 from deploy.wire import PolicyInfo
 
@@ -67,6 +68,7 @@ class DriveConfig:
     video: bool = True  # film the drive
     record: Path | None = None  # folder of a dataset to add the drive to: frames, states and executed actions
     dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
+    eyes: Path | None = None  # what `lapwing export --eyes` wrote, for it; None = eyes.onnx beside --policy, if there
 
 
 def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | None = None) -> DriveSummary:
@@ -84,7 +86,7 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
         dashboard = _dashboard(config, stack)
         loop, info = _made_ready(config, controls or Controls(config.mode), dashboard, display, stack)
         if dashboard:
-            dashboard.begin(_scene(config, info))
+            dashboard.begin(_scene(config, info, loop.car))
         observers = list(_observers(config, loop, watch, dashboard, display, stack))
         stack.enter_context(display)
         stack.enter_context(no_collections())
@@ -120,13 +122,19 @@ def _dashboard(config: DriveConfig, stack: ExitStack) -> DashboardSeat | None:
     return None if config.dashboard is None else DashboardSeat(stack.enter_context(opened(config.dashboard)))
 
 
-def _scene(config: DriveConfig, info: PolicyInfo) -> Scene:
-    """What the page is told at the beginning."""
+def _scene(config: DriveConfig, info: PolicyInfo, car: Vehicle) -> Scene:
+    """What the page is told at the beginning. Raises PolicyError for eyes that cannot be used."""
+    beside = config.policy and config.policy.with_name("eyes.onnx")
+    eyes = config.eyes or (beside if beside and beside.exists() else None)
+    if eyes:
+        Eyes(eyes)
     return Scene(
         kind="drive",
         title=f"{config.vehicle} car, policy {info.policy_id} of run {info.spec.run}",
         hands=True,
         top_speed_mps=info.spec.top_speed_mps,
+        lane=[edge.round(2).tolist() for edge in car.lane()] if isinstance(car, Mapped) else [],
+        eyes=eyes and str(eyes.absolute()),
     )
 
 

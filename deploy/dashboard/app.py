@@ -1,7 +1,7 @@
 """The dashboard's web server: a page of plain files, and a websocket by which pages see the car and are listened to.
 
-It is for this machine alone: it listens on loopback, answers only to names of it (else a foreign site could have its own
-name lead here: DNS rebinding), and takes websockets only from its own pages (any site may open one).
+It is for this machine alone: it listens on loopback, answers only to names of it (else a foreign site could have its
+own name lead here: DNS rebinding), and takes websockets only from its own pages (any site may open one).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from deploy.dashboard.board import Board
 from deploy.dashboard.ear import Ear
+from deploy.dashboard.follow import follow_run, rebuild
 from deploy.dashboard.line import Line
 from deploy.dashboard.pages import Pages
 
@@ -68,8 +69,11 @@ async def serve(line: socket.socket, listener: socket.socket, token: str) -> Non
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    beside = [asyncio.create_task(each(pages)) for each in (follow_run, rebuild)]
     await loop_line.over.wait()
     pages.end()
     await asyncio.sleep(FAREWELL_S)
     server.should_exit = True
+    for task in beside:
+        task.cancel()
     await serving

@@ -16,7 +16,7 @@ TRACK = 4000  # places on the map
 APART_M = 0.25  # two of them
 LATENCIES = 2000  # newest, of which percentiles are told
 QUALITY = 92  # of a JPEG
-SEEN = ("image", "height", "width", "round_trips_ms", "inferences_ms")  # of a cycle; sent in another way
+SEEN = ("image", "round_trips_ms", "inferences_ms")  # of a cycle; sent in another way
 
 
 class Board:
@@ -58,10 +58,10 @@ class Board:
 
     def image(self) -> NDArray[np.uint8] | None:
         """The newest camera picture, (H, W, 3) RGB."""
-        cycle = self.cycle
-        if cycle is None or not cycle.image:
+        if self.cycle is None or self.cycle.image is None:
             return None
-        return np.frombuffer(cycle.image, np.uint8).reshape(cycle.height, cycle.width, 3)
+        found = self.cycle.image
+        return np.frombuffer(found.pixels, np.uint8).reshape(found.height, found.width, 3)
 
     def picture(self) -> bytes:
         """The same as JPEG; nothing where there is none."""
@@ -72,12 +72,12 @@ class Board:
             self._jpeg = self.cycle, to_jpeg(image)
         return self._jpeg[1]
 
-    def opening(self) -> bytes:
+    def opening(self) -> str:
         """What a page begins with: the scene and what came before, as JSON."""
         past = {"past": list(self._past), "track": list(self._track)}
         return _json("scene", self.scene, past)
 
-    def now(self) -> bytes:
+    def now(self) -> str:
         """The newest cycle, or what was served, and the figures of all, as JSON."""
         figures = {
             "round_trip_ms": percentiles(self._round_trips_ms),
@@ -86,9 +86,9 @@ class Board:
         }
         return _json("now", self.cycle or self.serving, figures)
 
-    def learned(self) -> bytes:
+    def learned(self) -> str:
         """The curves of learning, as JSON."""
-        return msgspec.json.encode({"type": "curves", **(self.curves or {})})
+        return msgspec.json.encode({"type": "curves", **(self.curves or {})}).decode()
 
     def _move(self, cycle: Cycle) -> None:
         if cycle.pose is None:
@@ -115,6 +115,6 @@ def to_jpeg(image: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _json(kind: str, message: Told | None, more: dict[str, Any]) -> bytes:
+def _json(kind: str, message: Told | None, more: dict[str, Any]) -> str:
     fields = msgspec.structs.asdict(message) if message else {}
-    return msgspec.json.encode({"type": kind, **{k: v for k, v in fields.items() if k not in SEEN}, **more})
+    return msgspec.json.encode({"type": kind, **{k: v for k, v in fields.items() if k not in SEEN}, **more}).decode()

@@ -7,6 +7,7 @@ from deploy.dashboard.messages import Asked, Told, asked, encode
 
 PACKET_BYTES = 1 << 18  # more than any message has
 HEARD = 256  # messages at a time; a page sends a few in a control period
+EVERY_S = 0.045  # between two cycles that are shown: all at 10 and 20 Hz, every fifth at 100 Hz
 
 
 class Link:
@@ -17,8 +18,15 @@ class Link:
 
     def __init__(self, line: socket.socket, url: str) -> None:
         self.url, self.gone = url, False
-        self._line = line
+        self._line, self._told_at_s = line, float("-inf")
         line.setblocking(False)
+
+    def due(self, now_s: float) -> bool:
+        """Whether the last message is so long ago that it is time for another cycle; if so, the time runs anew."""
+        if now_s - self._told_at_s < EVERY_S:
+            return False
+        self._told_at_s = now_s
+        return True
 
     def tell(self, message: Told) -> bool:
         """Send a message; False if there is no room for it, as the other process is slow, or nobody to hear it."""

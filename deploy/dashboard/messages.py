@@ -7,13 +7,16 @@ monotonic and so the same for all processes of this machine.
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from deploy.controls import Mode
 from deploy.safety import Ask
 
 Part = Annotated[float, Meta(ge=-1, le=1)]
 Order = Literal["train", "test", "undo", "done", "pause", "takeover", "finished"]
+MOST_PX = 160  # of a picture's longer side; of a larger one every other pixel is shown, or every third
 Line = list[tuple[float, float]]  # x, y in metres
 
 
@@ -22,6 +25,23 @@ class Message(Struct, frozen=True, forbid_unknown_fields=True, tag=str.lower):
 
 
 # -- what there is to see: from the control loop
+
+
+class Picture(Struct, frozen=True, array_like=True):
+    """A camera image, (height, width, 3) uint8 RGB."""
+
+    height: int
+    width: int
+    pixels: bytes
+
+
+def picture(image: NDArray[np.uint8]) -> Picture | None:
+    """The image (H, W, 3) with every n-th pixel, so that it is no larger than `MOST_PX`; None of what is no image."""
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        return None
+    step = -(-max(image.shape) // MOST_PX)
+    small = image[::step, ::step]
+    return Picture(small.shape[0], small.shape[1], small.tobytes())
 
 
 class Scene(Message, frozen=True, kw_only=True):
@@ -58,9 +78,7 @@ class Cycle(Message, frozen=True, kw_only=True):
     missed: int  # of them without a valid action in time
     round_trips_ms: list[float] = []  # since the last message
     inferences_ms: list[float] = []
-    image: bytes = b""  # (height, width, 3) uint8 RGB
-    height: int = 0
-    width: int = 0
+    image: Picture | None = None  # None of a camera that gives none
 
 
 class Serving(Message, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ function hear(message) {
   if (message.type === "scene") begin(message);
   else if (message.type === "now") take(message);
   else if (message.type === "curves") curves = message;
-  else if (message.type === "known") known = message.known;
+  else if (message.type === "known") known = true;
   else if (message.type === "refused") notice(message.why);
   draw();
 }

@@ -4,6 +4,7 @@ import asyncio
 import time
 from asyncio import Event
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 
 import msgspec
@@ -28,25 +29,31 @@ class Page:
 
     async def send(self, board: Board) -> None:
         """Send what the page does not have yet; a slow page gets less often what is newest."""
-        websocket = self.websocket
         while True:
             await self.news.wait()
             self.news.clear()
-            if self._lacks("scene", board.scene):
-                await websocket.send_text(board.opening().decode())
-            if self._lacks("known", self.known):
-                await websocket.send_text(f'{{"type": "known", "known": {str(self.known).lower()}}}')
-            while self.refusals:
-                refused = msgspec.json.encode({"type": "refused", "why": self.refusals.popleft()})
-                await websocket.send_text(refused.decode())
-            if self._lacks("curves", board.curves):
-                await websocket.send_text(board.learned().decode())
-            if self._lacks("rebuilt", board.rebuilt):
-                await websocket.send_bytes(REBUILT + board.rebuilt)
-            if self._lacks("now", board.newest):
-                if picture := board.picture():
-                    await websocket.send_bytes(CAMERA + picture)
-                await websocket.send_text(board.now().decode())
+            for part in self._lacking(board):
+                if isinstance(part, str):
+                    await self.websocket.send_text(part)
+                else:
+                    await self.websocket.send_bytes(part)
+
+    def _lacking(self, board: Board) -> Iterator[str | bytes]:
+        """What the page does not have: JSON as text, pictures as bytes; a picture before what belongs to it."""
+        if self._lacks("scene", board.scene):
+            yield board.opening()
+        if self._lacks("known", self.known):
+            yield '{"type": "known"}'
+        while self.refusals:
+            yield msgspec.json.encode({"type": "refused", "why": self.refusals.popleft()}).decode()
+        if self._lacks("curves", board.curves):
+            yield board.learned()
+        if self._lacks("rebuilt", board.rebuilt):
+            yield REBUILT + board.rebuilt
+        if self._lacks("now", board.newest):
+            if picture := board.picture():
+                yield CAMERA + picture
+            yield board.now()
 
     def _lacks(self, what: str, newest: object) -> bool:
         lacks = bool(newest) and self.sent.get(what) is not newest

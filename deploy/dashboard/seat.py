@@ -3,16 +3,10 @@
 import time
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deploy.controls import Controls
 from deploy.dashboard.link import Link
-from deploy.dashboard.messages import Asked, Choose, Cycle, Held, LetGo, Press, Scene
+from deploy.dashboard.messages import Asked, Choose, Cycle, Held, LetGo, Press, Scene, picture
 from deploy.loop import Tick
-
-EVERY_S = 0.045  # between two cycles that are shown: all at 10 and 20 Hz, every fifth at 100 Hz
-MOST_PX = 160  # of a picture's longer side; of a larger one every other pixel, or every third
 
 
 class Counted:
@@ -40,7 +34,7 @@ class Counted:
 class DashboardSeat:
     """See `deploy.controls.Seat`; `show` wants to be told of every tick.
 
-    A page that is lost lets go of wheel and throttle at once, one that freezes within `HOLD_S` (`pages.py`). When the
+    A page that is lost lets go of wheel and throttle at once, one that freezes within `HOLD_S` (`ear.py`). When the
     dashboard's process itself is gone the car is stopped: nobody at a page could do so any more.
     """
 
@@ -48,7 +42,6 @@ class DashboardSeat:
         self.hint = f"dashboard at {link.url}"
         self._link, self._now = link, now
         self._counted = Counted()
-        self._shown_at_s = float("-inf")
         self._gone = False
 
     def begin(self, scene: Scene) -> None:
@@ -60,8 +53,7 @@ class DashboardSeat:
         entry = tick.entry
         self._counted.add(entry.round_trip_ms, entry.inference_ms)
         now_s = self._now()
-        if now_s - self._shown_at_s >= EVERY_S and self._link.tell(cycle(tick, self._counted, now_s)):
-            self._shown_at_s = now_s
+        if self._link.due(now_s) and self._link.tell(cycle(tick, self._counted, now_s)):
             self._counted.forget()
 
     def poll(self, controls: Controls, now_s: float) -> None:
@@ -93,7 +85,7 @@ def _pass_on(message: Asked, controls: Controls) -> None:
 
 def cycle(tick: Tick, counted: Counted, now_s: float) -> Cycle:
     """What is shown of a tick."""
-    entry, image = tick.entry, small(tick.frame.image)
+    entry = tick.entry
     truth, fault = entry.truth, entry.fault
     return Cycle(
         at_s=now_s,
@@ -112,15 +104,5 @@ def cycle(tick: Tick, counted: Counted, now_s: float) -> Cycle:
         missed=counted.missed,
         round_trips_ms=counted.round_trips_ms,
         inferences_ms=counted.inferences_ms,
-        image=image.tobytes(),
-        height=image.shape[0],
-        width=image.shape[1],
+        image=picture(tick.frame.image),
     )
-
-
-def small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) with every n-th pixel, so that it is no larger than `MOST_PX`; nothing of what is none."""
-    if image.ndim != 3 or image.shape[2] != 3:
-        return np.zeros((0, 0, 3), np.uint8)
-    step = -(-max(image.shape) // MOST_PX)
-    return image[::step, ::step]
