@@ -41,5 +41,5 @@ async def rebuild(pages: Pages) -> None:
             if image is None or board.cycle is rebuilt or not pages.open or not eyes.fits(image):
                 continue
             rebuilt = board.cycle
-            board.rebuilt = await loop.run_in_executor(worker, lambda: to_jpeg(eyes(image)))
+            board.rebuilt = to_jpeg(await loop.run_in_executor(worker, eyes, image))
             pages.wake()

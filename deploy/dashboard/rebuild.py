@@ -1,4 +1,4 @@
-"""What the encoder keeps of a picture, rebuilt; in a thread of the dashboard's process that makes way for all others."""
+"""What the encoder keeps of a picture, rebuilt, in a thread of the dashboard's process that makes way for others."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +12,7 @@ from deploy.policy import METADATA_KEY, ONNX_FAILURES, session_of
 from deploy.policy_spec import PolicyError, PolicySpec
 
 NICE = 10
+EXPECTED = "what `lapwing export --eyes` wrote"
 
 
 class Eyes:
@@ -26,11 +27,9 @@ class Eyes:
             notes = self._session.get_modelmeta().custom_metadata_map
             self.spec = msgspec.json.decode(notes[METADATA_KEY], type=PolicySpec)
         except (*ONNX_FAILURES, OSError, KeyError, msgspec.MsgspecError) as error:
-            raise PolicyError(
-                f"eyes {path} cannot be used ({error}); expected what `lapwing export --eyes` wrote"
-            ) from error
+            raise PolicyError(f"eyes {path} cannot be used ({error}); expected {EXPECTED}") from error
         if [output.name for output in self._session.get_outputs()] != ["rebuilt"]:
-            raise PolicyError(f"eyes {path} rebuild nothing; expected what `lapwing export --eyes` wrote")
+            raise PolicyError(f"eyes {path} rebuild nothing; expected {EXPECTED}")
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         (rebuilt,) = self._session.run(["rebuilt"], {"image": image[None]})

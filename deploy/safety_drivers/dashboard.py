@@ -36,11 +36,11 @@ class DashboardDriver(ButtonDriver):
         """The line is closed by whoever opened it."""
 
     def _listen(self, phase: Phase) -> list[Request]:
-        said = [request for message in self._link.heard() if (request := self._asked(message))]
+        said: list[Request] = [request for message in self._link.heard() if (request := self._asked(message))]
         if self._link.gone:
             raise SafetyDriverError("the dashboard is gone, and nobody could stop the car any more; teaching ends")
         if not said and self._now() >= self._watched_until_s:
-            return ALONE.get(phase, [])
+            said = ALONE.get(phase, [])
         return said
 
     def _asked(self, message: Asked) -> Request | None:

@@ -160,7 +160,7 @@ class RealTimeWorld:
         return self._world.chase(self._image)
 
     def lane(self) -> list[NDArray[np.float64]]:
-        """The edges of the lane from above, each (points, 2) in m, some 2 m apart."""
+        """The edges of the lane from above, each (points, 2) in m."""
         road = self._world.road
         edges = [road.offset_line(left_m) for left_m in (-road.right_m, road.left_m)]
         return [edge[:: max(len(edge) // MAP_POINTS, 1)] for edge in edges]
