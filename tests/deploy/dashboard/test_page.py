@@ -94,3 +94,43 @@ def test_a_car_that_is_driven_by_hand_stops_in_time_when_its_page_is_lost(tmp_pa
         finally:
             if lose is freeze_browser:
                 signal_browser(signal.SIGCONT)
+
+
+def test_on_a_phone_all_is_in_reach_and_the_emergency_stop_is_in_view_wherever_one_scrolls(tmp_path):
+    with driving(tmp_path) as drive, chromium() as browser:
+        page = open_page(browser, drive.url, 390, 844, has_touch=True, is_mobile=True)
+        page.locator("#state", has_text="driving").wait_for()
+        page.locator("[data-mode=user]").tap()
+        page.locator("#pad").wait_for(state="visible")
+        for top in (0, 400, 100_000):
+            page.evaluate(f"scrollTo(0, {top})")
+            box = page.locator("#estop").bounding_box()
+            assert box["height"] >= 60
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+            assert box["y"] + box["height"] <= 844
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        for button in page.locator("button:visible").all():
+            assert button.bounding_box()["height"] >= 44  # of a finger
+
+
+@pytest.mark.slow
+def test_a_page_with_a_wrong_token_shows_the_car_and_has_no_buttons(tmp_path):
+    with driving(tmp_path) as drive, chromium() as browser:
+        page = browser.new_page()
+        page.goto(drive.url[:-1] + "!")
+        page.locator("#notice", has_text="token is wrong").wait_for()
+        page.locator("#state", has_text="driving").wait_for()
+        assert page.locator("button:visible").count() == 0
+        page.evaluate("document.querySelector('#estop').click()")  # hidden as it is
+        page.locator("#notice", has_text="may only watch").wait_for()
+        assert {entry.safety for entry in ended(drive)} == {"standby", "driving"}
+
+
+@pytest.mark.slow
+def test_the_token_leaves_the_address_bar_and_survives_a_reload(tmp_path):
+    with driving(tmp_path) as drive, chromium() as browser:
+        page = open_page(browser, drive.url)
+        assert "token" not in page.url
+        page.reload()
+        page.locator("#estop").wait_for(state="visible")
