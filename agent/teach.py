@@ -29,7 +29,7 @@ from agent.teach_config import TeachConfig, fitted
 from deploy.clock import RateKeeper, Stalls, Time
 from deploy.dashboard.lesson import Lesson
 from deploy.dashboard.link import Link
-from deploy.dashboard.messages import Scene
+from deploy.dashboard.messages import Scene, lane_of
 from deploy.dashboard.process import opened
 from deploy.observation import StateVector
 from deploy.safety import Limits
@@ -97,8 +97,15 @@ def _show(config: TeachConfig, facts: PolicyFacts, link: Link, session: Session)
     """Have the page show the session."""
     buttons = config.safety.driver == "dashboard"
     title = f"teaching the {config.vehicle} car by {config.algo}"
-    top_speed_mps = facts.top_speed_mps
-    link.tell(Scene(kind="teach", title=title, orders=buttons, top_speed_mps=top_speed_mps, run=str(config.out)))
+    scene = Scene(
+        kind="teach",
+        title=title,
+        orders=buttons,
+        top_speed_mps=facts.top_speed_mps,
+        run=str(config.out),
+        lane=lane_of(session.car),
+    )
+    link.tell(scene)
     session.show = Lesson(link).show
     if not buttons:  # else the safety driver's hint says so
         session.tell(f"dashboard at {link.url}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deploy.client import PolicyClient
 from deploy.clock import no_collections
 from deploy.controls import Controls, Mode, Seat
-from deploy.dashboard.messages import Scene
+from deploy.dashboard.messages import Scene, lane_of
 from deploy.dashboard.process import opened
 from deploy.dashboard.rebuild import Eyes
 from deploy.dashboard.seat import DashboardSeat
@@ -34,7 +34,7 @@ from deploy.policy_spec import PolicySpec
 from deploy.realtime import realtime
 from deploy.safety import Limits
 from deploy.signals import interruptible
-from deploy.vehicles import CarConfig, Frame, Mapped, Vehicle, VehicleSpec, open_vehicle
+from deploy.vehicles import CarConfig, Frame, Vehicle, VehicleSpec, open_vehicle
 from deploy.video import Video
 from deploy.wire import PolicyInfo
 
@@ -133,7 +133,7 @@ def _scene(config: DriveConfig, info: PolicyInfo, car: Vehicle) -> Scene:
         title=f"{config.vehicle} car, policy {info.policy_id} of run {info.spec.run}",
         hands=True,
         top_speed_mps=info.spec.top_speed_mps,
-        lane=[edge.round(2).tolist() for edge in car.lane()] if isinstance(car, Mapped) else [],
+        lane=lane_of(car),
         eyes=eyes and str(eyes.absolute()),
     )
 

@@ -54,8 +54,8 @@ def _metres(episodes: list[dict[str, str]], route_m: float | None) -> dict[str, 
         trained += row["kind"] == "train"
         curves[row["kind"]].append((trained, float(row["distance_m"])))
     best = max((metres for _, metres in curves["test"]), default=None)
-    told = [f"{trained} episodes", f"{int(episodes[-1]['updates']):,} updates" if episodes else "nothing yet"]
-    summary = ", ".join(told + ([f"best test {best:.1f} m"] if best is not None else []))
+    updates = int(episodes[-1]["updates"]) if episodes else 0
+    summary = f"episodes: {trained}, updates: {updates:,}" + (f", best test: {best:.1f} m" if best is not None else "")
     axes = {"x_name": "training episodes", "y_name": "m without a disengagement", "goal": route_m}
     return {**_thinned(curves), **axes, "summary": summary}
 
@@ -67,7 +67,7 @@ def _returns(episodes: list[dict[str, str]], evaluations: list[dict[str, str]]) 
         "test": [(float(row["step"]), float(row["mean"])) for row in evaluations],
     }
     best = max((mean for _, mean in curves["test"]), default=None)
-    summary = f"{len(episodes)} episodes" + (f", best evaluation {best:.1f}" if best is not None else "")
+    summary = f"episodes: {len(episodes)}" + (f", best evaluation: {best:.1f}" if best is not None else "")
     return {**_thinned(curves), "x_name": "steps", "y_name": "return", "goal": None, "summary": summary}
 
 

@@ -60,7 +60,7 @@ export function above(canvas, lane, track, pose) {
   const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const scale = Math.min((width - 24) / Math.max(x1 - x0, 10), (height - 24) / Math.max(y1 - y0, 10));
   const at = ([x, y]) => [width / 2 + (x - (x0 + x1) / 2) * scale, height / 2 - (y - (y0 + y1) / 2) * scale];
-  for (const line of lane) path(pen, line.map(at), colour("line"), 1.5);
+  for (const line of lane) path(pen, line.map(at), colour("faint"), 0.7);
   path(pen, track.map(at), colour("green"), 2.5);
   if (pose) car(pen, at(pose), pose[2]);
 }
@@ -86,7 +86,7 @@ export function curve(canvas, { train = [], test = [], goal = null, x_name = "",
   const [low, high] = [Math.min(0, ...all.map((p) => p[1])), Math.max(goal ?? 0, ...all.map((p) => p[1]), 1)];
   const left = 44, bottom = height - 32;
   const x = (value) => left + (value / most) * (width - left - 10);
-  const y = (value) => 12 + (bottom - 12) * (1 - (value - low) / (high - low));
+  const y = (value) => 26 + (bottom - 26) * (1 - (value - low) / (high - low));
   for (const value of [low, (low + high) / 2, high]) {
     path(pen, [[left, y(value)], [width - 10, y(value)]], colour("line"), 1);
     text(pen, Math.abs(value) < 10 ? value.toFixed(1) : value.toFixed(0), left - 6, y(value) + 4, "right");
@@ -100,7 +100,7 @@ export function curve(canvas, { train = [], test = [], goal = null, x_name = "",
   text(pen, "0", left, height - 16, "center");
   text(pen, most.toLocaleString("en"), width - 10, height - 16, "right");
   text(pen, x_name, (left + width) / 2, height - 2, "center");
-  text(pen, y_name, 2, 9);
+  text(pen, y_name, left, 12);
 }
 
 // A JPEG onto a canvas of its own size.

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from deploy.dashboard.messages import Asked, Told, asked, encode
 
-PACKET_BYTES = 1 << 18  # more than any message has
+PACKET_BYTES = 1 << 18  # more than any message to the page has
+ASKED_BYTES = 1 << 12  # and any from it
 HEARD = 256  # messages at a time; a page sends a few in a control period
 EVERY_S = 0.045  # between two cycles that are shown: all at 10 and 20 Hz, every fifth at 100 Hz
 
@@ -43,7 +44,7 @@ class Link:
         """What was asked for since the last time, in that order."""
         for _ in range(HEARD):
             try:
-                packet = self._line.recv(PACKET_BYTES)
+                packet = self._line.recv(ASKED_BYTES)
             except BlockingIOError:
                 return
             except ConnectionError:

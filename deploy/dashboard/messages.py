@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deploy.controls import Mode
 from deploy.safety import Ask
+from deploy.vehicles import Mapped, Vehicle
 
 Part = Annotated[float, Meta(ge=-1, le=1)]
 Order = Literal["train", "test", "undo", "done", "pause", "takeover", "finished"]
@@ -52,7 +53,6 @@ class Scene(Message, frozen=True, kw_only=True):
     hands: bool = False  # a person may drive by hand
     orders: bool = False  # the safety driver sits at the page
     top_speed_mps: float = 0.0
-    route_m: float | None = None
     lane: list[Line] = []  # the lines to draw on the map, where somebody knows them
     run: str | None = None  # folder of a training run, for its curves
     eyes: str | None = None  # ONNX file that rebuilds what the encoder sees
@@ -93,6 +93,11 @@ class Serving(Message, frozen=True, kw_only=True):
 
 
 Told = Scene | Cycle | Serving
+
+
+def lane_of(car: Vehicle) -> list[Line]:
+    """The lane's edges, to the centimetre; none where nobody knows them."""
+    return [edge.round(2).tolist() for edge in car.lane()] if isinstance(car, Mapped) else []
 
 
 # -- what people ask for: from a page

@@ -6,6 +6,7 @@ import { Hands } from "./hands.js";
 const by = (id) => document.getElementById(id);
 const AGAIN_MS = 1000, HERE_MS = 100, SILENT_MS = 1000;
 const KMH = 3.6;
+const COUNTED = { action: "actions", policyinfo: "hellos answered" };
 
 const token = remembered();
 let socket = null, known = false;
@@ -72,6 +73,7 @@ function begin(message) {
   by("title").textContent = scene.title;
   const drives = scene.kind === "drive" || scene.kind === "teach";
   for (const id of ["sight", "strips"]) by(id).hidden = !drives;
+  if (scene.kind === "run") badge("watching", "standing");
 }
 
 function take(message) {
@@ -159,20 +161,20 @@ function figures() {
 
 function driven() {
   if (now.t_s === undefined) return [];
-  const novelty = now.novelty === null ? "–" : now.novelty.toFixed(2) + (now.novelty > 1.5 ? ", never seen" : "");
+  const seen = (novelty) => novelty.toFixed(2) + (novelty > 1.5 ? ", never seen" : "");
   return [
     ["time", `${now.t_s.toFixed(1)} s`],
     ["speed", `${(now.speed_mps * KMH).toFixed(1)} km/h`],
     ...(now.round_trip_ms ? [["round trip p50 / p99", ms(now.round_trip_ms)], ["inference p50 / p99", ms(now.inference_ms)]] : []),
     ["deadlines missed", `${now.missed} of ${now.cycles}`],
-    ["novelty (1 = unusual)", novelty],
-    ["value, metres to come", now.value === null ? "–" : now.value.toFixed(2)],
+    ...(now.novelty === null ? [] : [["novelty (1 = unusual)", seen(now.novelty)]]),
+    ...(now.value === null ? [] : [["value, metres to come", now.value.toFixed(2)]]),
   ];
 }
 
 function served() {
   badge("serving", "driving");
-  const total = Object.entries(now.counts).map(([name, count]) => [name, count.toLocaleString("en")]);
+  const total = Object.entries(now.counts).map(([name, count]) => [COUNTED[name] ?? name, count.toLocaleString("en")]);
   const reloads = Object.entries(now.reloads).map(([name, count]) => [`policies ${name}`, String(count)]);
   return [["policy", now.policy_id], ["run", now.run], ["inference p50 / p99", ms(now.inference_ms)], ...total, ...reloads];
 }

@@ -21,7 +21,7 @@ def test_metres_stand_over_the_number_of_training_episodes(tmp_path):
     assert curves["train"] == [(1, 12.5), (2, 30.0)]
     assert curves["test"] == [(1, 20.0), (2, 250.0)]
     assert curves["goal"] == 250.0
-    assert curves["summary"] == "2 episodes, 1,900 updates, best test 250.0 m"
+    assert curves["summary"] == "episodes: 2, updates: 1,900, best test: 250.0 m"
 
 
 def test_returns_stand_over_steps_where_there_is_no_lane(tmp_path):
@@ -31,7 +31,7 @@ def test_returns_stand_over_steps_where_there_is_no_lane(tmp_path):
     )
     curves = read_curves(tmp_path)
     assert (curves["train"], curves["test"]) == ([(200, -900.5)], [(1000, -300.0), (2000, -150.0)])
-    assert curves["summary"] == "1 episodes, best evaluation -150.0"
+    assert curves["summary"] == "episodes: 1, best evaluation: -150.0"
 
 
 def test_a_row_that_is_being_written_is_not_read_yet(tmp_path):

@@ -44,9 +44,9 @@ def test_training_takeover_and_done_by_the_buttons_of_the_page(tmp_path):
         page.locator("#state", has_text="train: driving").wait_for(timeout=SOON_S * 1e3)
         page.locator("#estop").click()
         page.locator("#phase", has_text="standing").wait_for()
-        page.locator("#learned", has_text="1 episodes").wait_for()  # the curves, out of the run's folder
+        page.locator("#learned", has_text="episodes: 1").wait_for()  # the curves, out of the run's folder
         page.locator("[data-order=undo]").click()
-        page.locator("#learned", has_text="0 episodes").wait_for()
+        page.locator("#learned", has_text="episodes: 0").wait_for()
         page.locator("[data-order=done]").click()
         page.locator("#state", has_text="over").wait_for()
         assert process.wait(SOON_S) == 1  # nothing was tested
@@ -63,6 +63,6 @@ def test_a_page_that_is_closed_while_the_car_learns_has_taken_over(tmp_path):
             assert line
         page = open_page(browser, url)
         assert page.locator("#phase").inner_text() == "standing"
-        page.locator("#learned", has_text="1 episodes").wait_for()
+        page.locator("#learned", has_text="episodes: 1").wait_for()
     (row,) = csv.DictReader((tmp_path / "run" / "episodes.csv").read_text().splitlines())
     assert row["disengagement"] == "safety driver"
