@@ -10,6 +10,7 @@ time from the fault until the car was commanded to stand, or its last command ra
 import json
 import os
 import pty
+import resource
 import signal
 import statistics
 import subprocess
@@ -20,24 +21,29 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.network import THERE, Cable, missing, other_machine
 from benchmarks.runs import markdown, write_page
 from benchmarks.witness import ADDRESS, Ailment, Witness
 from deploy.faults import PASSING, Kind
+from deploy.keys import KeysConfig, write_keys
 from deploy.log_reader import read_log
 from deploy.safety import STANDSTILL
 from tests.deploy.policies import SPEC, constant_policy
+from tests.deploy.serving import flooding
 
 PAGE = Path("docs/safety.md")
 ROOT = Path(__file__).parents[1]
 Process = subprocess.Popen[str]
 SOON_S = 30.0  # more than anything here takes
 UNDER_WAY_MPS = 1.0
+FLOODED_CYCLES = 30  # in which a car is to drive on as if nothing was
 STANDS_CYCLES = 8  # in which nothing is wrong any more, and the car waits for a person nevertheless
 
 
@@ -71,6 +77,9 @@ class Drive:
     server: Process
     keys: int  # the terminal of whoever drives
     log: Path
+    said: IO[str]  # by the loop
+    address: str  # of the server
+    cable: Cable | None  # to it; None if it is on the same machine
     serve: Callable[[], Process]  # start the server anew
 
     def wait_for(self, what: Callable[[], bool]) -> None:
@@ -86,10 +95,12 @@ class Drive:
 class Fault:
     """Something that fails, and what is expected of the car afterwards."""
 
-    happen: Callable[[Drive], None]
+    happen: Callable[[Drive], float | None]  # gives the moment (monotonic) if that is later than the call
     known_as: Kind | None = None  # to the loop; None if it is none, or happened to the loop
     mend: Callable[[Drive], None] | None = None  # None if nothing is left to drive on
     rate: Rate = SLOW
+    networked: bool = False  # the server is on another machine
+    harmless: bool = False  # the car is to drive on all the while
 
     @property
     def resumes(self) -> bool:
@@ -146,6 +157,32 @@ def press(key: bytes) -> Callable[[Drive], None]:
     return happen
 
 
+def flood(drive: Drive) -> None:
+    """Have another client flood the server while the car drives on."""
+    with flooding(drive.address):
+        told = len(drive.witness.commands)
+        drive.wait_for(lambda: len(drive.witness.commands) >= told + FLOODED_CYCLES)
+
+
+def cut(drive: Drive) -> None:
+    assert drive.cable
+    drive.cable.cut()
+
+
+def plug_in(drive: Drive) -> None:
+    assert drive.cable
+    drive.cable.mend()
+
+
+def fill_disk(drive: Drive) -> float:
+    """No file of the loop's may grow any more, which is a full disk but for the error's name; when that is felt."""
+    told = len(drive.witness.commands)
+    size = (drive.log / "drive.mcap.part").stat().st_size
+    resource.prlimit(drive.loop.pid, resource.RLIMIT_FSIZE, (size, size))
+    drive.wait_for(lambda: len(drive.witness.commands) > told)
+    return drive.witness.commands[told][0]  # of the first tick that cannot be written
+
+
 behave, recover = misbehave(""), ail(None)
 FAULTS: dict[str, Fault] = {
     "server kill -9": Fault(kill, "silent", restart),
@@ -160,9 +197,13 @@ FAULTS: dict[str, Fault] = {
     "server has another model": Fault(misbehave("wrong model"), "foreign", behave),
     "server is of another session": Fault(misbehave("wrong session"), "stale", behave),
     "server speaks another version": Fault(misbehave("wrong version"), "malformed", behave),
+    "another client floods the server": Fault(flood, harmless=True),
+    "network cut": Fault(cut, "silent", plug_in, networked=True),
+    "network cut, 30 ms age limit": Fault(cut, "silent", plug_in, FAST, networked=True),
     "camera frozen": Fault(ail("frozen"), "camera", recover),
     "camera black": Fault(ail("black"), "camera", recover),
     "camera of the wrong size": Fault(ail("wrong size"), "camera", recover),
+    "disk full": Fault(fill_disk, "log"),
     "loop kill -9": Fault(lambda drive: drive.loop.kill()),
     "loop SIGSTOP": Fault(lambda drive: drive.loop.send_signal(signal.SIGSTOP)),
     "E-stop (space)": Fault(press(b" "), mend=press(b"r")),
@@ -171,19 +212,14 @@ FAULTS: dict[str, Fault] = {
 
 
 @contextmanager
-def under_way(rate: Rate) -> Iterator[Drive]:
+def under_way(rate: Rate, networked: bool = False) -> Iterator[Drive]:
     """A car that drives, with everything around it; nothing of it is left afterwards."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lapwing-")))
-        spec = msgspec.structs.replace(SPEC, period_s=rate.period_s)
-        policy = constant_policy(folder / "policy.onnx", steering=0.0, speed=0.0, spec=spec)
-        address = f"ipc://{folder}/server"
-
-        def serve() -> Process:
-            arguments = ["-m", "benchmarks.rogue", str(policy), address]
-            return _started(stack, arguments, subprocess.PIPE)
-
+        cable = stack.enter_context(other_machine()) if networked else None
+        address = f"tcp://{THERE}:5590" if networked else f"ipc://{folder}/server"
         witness = stack.enter_context(Witness(folder))
+        serve = _server(stack, folder, rate, address, cable)
         server = serve()
         ours, theirs = pty.openpty()
         stack.callback(os.close, ours)
@@ -192,18 +228,36 @@ def under_way(rate: Rate) -> Iterator[Drive]:
             "out": str(folder / "drive"),
             "watchdog_s": rate.watchdog_s,
             "deadline_s": rate.deadline_s,
-        }
-        arguments = ["-m", "benchmarks.witness", json.dumps(config)]
-        loop = _started(stack, arguments, theirs, {ADDRESS: witness.address})
+        } | ({"keys": str(folder / "keys/clients/car")} if networked else {})
+        command = [sys.executable, "-m", "benchmarks.witness", json.dumps(config)]
+        said = stack.enter_context((folder / "said").open("w+"))
+        loop = _started(stack, command, theirs, said, {ADDRESS: witness.address})
         os.close(theirs)
-        drive = Drive(witness, loop, server, ours, folder / "drive", serve)
+        drive = Drive(witness, loop, server, ours, folder / "drive", said, address, cable, serve)
         drive.wait_for(lambda: witness.speed_mps > UNDER_WAY_MPS)
         yield drive
 
 
-def _started(stack: ExitStack, arguments: list[str], stdin: int, variables: dict[str, str] | None = None) -> Process:
-    command, env = [sys.executable, *arguments], os.environ | (variables or {})
-    process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=subprocess.DEVNULL, text=True, env=env)
+def _server(stack: ExitStack, folder: Path, rate: Rate, address: str, cable: Cable | None) -> Callable[[], Process]:
+    """Starts the server, over and over if it must be; on another machine it has keys."""
+    spec = msgspec.structs.replace(SPEC, period_s=rate.period_s)
+    policy = constant_policy(folder / "policy.onnx", steering=0.0, speed=0.0, spec=spec)
+    command = [sys.executable, "-m", "benchmarks.rogue", str(policy), address]
+    if cable:
+        write_keys(KeysConfig(folder / "keys", ("car",)), Console(quiet=True))
+        command = [*cable.there, *command, str(folder / "keys/server")]
+    return lambda: _started(stack, command, subprocess.PIPE)
+
+
+def _started(
+    stack: ExitStack,
+    command: list[str],
+    stdin: int,
+    stdout: IO[str] | int = subprocess.DEVNULL,
+    variables: dict[str, str] | None = None,
+) -> Process:
+    env = os.environ | (variables or {})
+    process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, stdout=stdout, text=True, env=env)
     stack.enter_context(process)  # which closes its pipe and waits for it
     stack.callback(process.kill)
     return process
@@ -211,9 +265,14 @@ def _started(stack: ExitStack, arguments: list[str], stdin: int, variables: dict
 
 def happen(fault: Fault, outcome: Outcome) -> None:
     """Have a car under way meet the fault once, and note what it did."""
-    with under_way(fault.rate) as drive:
-        at_s = time.monotonic()
-        fault.happen(drive)
+    with under_way(fault.rate, fault.networked) as drive:
+        began_s = time.monotonic()
+        at_s = fault.happen(drive) or began_s
+        if fault.harmless:
+            stop_s = drive.witness.stop_after_s(at_s)
+            outcome.stop_ms += [stop_s * 1e3] if stop_s is not None else []
+            outcome.fault = _said(drive, fault)
+            return
         drive.wait_for(lambda: drive.witness.rest_after_s(at_s) is not None)
         stop_s, rest_s = drive.witness.stop_after_s(at_s), drive.witness.rest_after_s(at_s)
         assert stop_s is not None
@@ -222,7 +281,7 @@ def happen(fault: Fault, outcome: Outcome) -> None:
         outcome.rest_ms.append(rest_s * 1e3)
         if fault.mend:
             outcome.back_ms.append(_drive_on(fault, drive) * 1e3)
-        outcome.fault = _said(drive)
+        outcome.fault = _said(drive, fault)
 
 
 def _drive_on(fault: Fault, drive: Drive) -> float:
@@ -239,10 +298,13 @@ def _drive_on(fault: Fault, drive: Drive) -> float:
     return time.monotonic() - began_at_s
 
 
-def _said(drive: Drive) -> Kind | None:
+def _said(drive: Drive, fault: Fault) -> Kind | None:
     """By which word the loop knows what happened; None if it was the loop that it happened to."""
+    if fault.known_as == "log":  # then there is none in which to look, and nothing to drive for
+        drive.loop.wait(SOON_S)
     if drive.loop.poll() is not None:
-        return None
+        drive.said.seek(0)
+        return "log" if "log: not written any more" in drive.said.read() else None
     drive.loop.send_signal(signal.SIGCONT)
     drive.loop.send_signal(signal.SIGINT)
     drive.loop.wait(SOON_S)
@@ -255,10 +317,11 @@ def table(outcomes: dict[str, Outcome]) -> Table:
     shown = Table("fault", "loop", "known as", "stop, ms", "at rest, s", "drives on", "after, s")
     for name, outcome in outcomes.items():
         fault = FAULTS[name]
-        stop = f"{statistics.median(outcome.stop_ms):.0f} ({max(outcome.stop_ms):.0f})"
-        rest = f"{statistics.median(outcome.rest_ms) / 1e3:.2f}"
+        stop = f"{statistics.median(outcome.stop_ms):.0f} ({max(outcome.stop_ms):.0f})" if outcome.stop_ms else "none"
+        rest = f"{statistics.median(outcome.rest_ms) / 1e3:.2f}" if outcome.rest_ms else ""
         on = "by itself" if fault.resumes else "when a person starts it" if fault.mend else "never"
         back = f"{statistics.median(outcome.back_ms) / 1e3:.2f}" if outcome.back_ms else ""
+        on = "all the while" if fault.harmless else on
         shown.add_row(name, f"{1 / fault.rate.period_s:.0f} Hz", outcome.fault or "", stop, rest, on, back)
     return shown
 
@@ -266,11 +329,15 @@ def table(outcomes: dict[str, Outcome]) -> Table:
 def main(config: FaultsConfig) -> None:
     console = Console()
     names = [config.only] if config.only else list(FAULTS)
+    if lacking := missing():
+        names = [name for name in names if not FAULTS[name].networked]
+        console.print(f"without the network's faults: {lacking} is missing")
     outcomes = {name: Outcome() for name in names}
     for turn in range(config.rounds):
         for name in names:
             happen(FAULTS[name], outcomes[name])
-            console.print(f"{turn + 1}/{config.rounds} {name}: stop after {outcomes[name].stop_ms[-1]:.0f} ms")
+            stop = f"stop after {outcomes[name].stop_ms[-1]:.0f} ms" if outcomes[name].stop_ms else "no stop"
+            console.print(f"{turn + 1}/{config.rounds} {name}: {stop}")
     shown = table(outcomes)
     console.print(shown)
     if config.write:

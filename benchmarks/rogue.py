@@ -1,4 +1,7 @@
-"""A policy server that is good until it is told to be bad in one way: `python -m benchmarks.rogue POLICY ADDRESS`."""
+"""A policy server that is good until it is told to be bad in one way.
+
+python -m benchmarks.rogue POLICY ADDRESS [FOLDER OF KEYS]
+"""
 
 import sys
 import time
@@ -9,7 +12,9 @@ from threading import Thread
 import msgspec
 import zmq
 
+from deploy.keys import ServerKeys
 from deploy.policy import OnnxPolicy
+from deploy.realtime import pinned, realtime, sockets_too
 from deploy.server import PolicyServer, Request, listen
 from deploy.wire import VERSION, Action, Message, Refusal, pack
 
@@ -55,19 +60,21 @@ class RogueServer(PolicyServer):
         return None
 
 
-def main(policy: Path, address: str) -> None:
+def main(policy: Path, address: str, keys: ServerKeys | None = None) -> None:
     """Serve until killed; a line on standard input says what to be like from now on."""
-    with zmq.Context() as context:
+    with realtime(), zmq.Context() as context:
+        sockets_too(context)
         loaded = OnnxPolicy.load(policy)
-        server = RogueServer(loaded, listen(context, address, loaded.spec))
+        server = RogueServer(loaded, listen(context, address, loaded.spec, keys))
 
         def heed() -> None:
             for line in sys.stdin:
                 server.mischief = line.strip()
 
         Thread(target=heed, daemon=True).start()
-        server.run()
+        with pinned():
+            server.run()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *(ServerKeys.load(Path(folder)) for folder in sys.argv[3:]))

@@ -5,9 +5,10 @@
 By turns, in another order every round, so that a busy machine slows all alike: the policy in this process, ours
 (`lapwing serve` and `PolicyClient.act`, as a drive has them) plain and with CURVE keys, an echo over raw ZeroMQ, and
 the peers of `benchmarks.serving_peers`. All have the same frames, the same ONNX file and session, one thread for it,
-tcp on loopback and a process of their own. The figures are medians of the rounds, the ratios medians of each round's
-ratio. Every served action must equal the in-process one bit for bit. What is added is a round trip less the medians of
-echo and inference of the same round. Then the server of a driving simulated car is killed, see
+tcp on loopback and a process of their own. Whoever asks is a control loop, which runs before everything else on one
+core, where that is permitted, as `lapwing serve` does. The figures are medians of the rounds, the ratios medians of
+each round's ratio. Every served action must equal the in-process one bit for bit. What is added is a round trip less
+the medians of echo and inference of the same round. Then the server of a driving simulated car is killed, see
 `benchmarks.serving_kill`. Without `--policy` the policy has random weights; it is as large as a trained one.
 """
 
@@ -39,6 +40,7 @@ from deploy.client import PolicyClient
 from deploy.clock import no_collections
 from deploy.keys import ClientKeys, KeysConfig, write_keys
 from deploy.policy import OnnxPolicy
+from deploy.realtime import pinned, realtime, sockets_too
 from deploy.signals import interruptible
 
 FRAMES = 64  # that are asked for in turn
@@ -103,6 +105,7 @@ class Ours:
 
     def __init__(self, port: int, keys: ClientKeys | None = None) -> None:
         self._context = zmq.Context()
+        sockets_too(self._context)
         self._client = PolicyClient(self._context, f"tcp://127.0.0.1:{port}", keys=keys)
         self._client.hello(10.0)
         self._seq = 0
@@ -152,6 +155,7 @@ def serving(path: Path, folder: Path) -> Iterator[dict[str, Ask]]:
         started = {name: stack.enter_context(server("benchmarks.serving_peers", name, str(path))) for name in PEERS}
         for way, more in {"ours": (), "curve": ("--keys", str(folder / "keys/server"))}.items():
             started[way] = stack.enter_context(server(*serve, *more, "--metrics-port", str(free_port())))
+        stack.enter_context(realtime())
         ports = {name: port_of(process) for name, process in started.items()}
         clients = {name: peer.client(ports[name]) for name, peer in PEERS.items()}
         clients |= {"ours": Ours(ports["ours"]), "curve": Ours(ports["curve"], keys)}
@@ -164,7 +168,7 @@ def measure(asks: dict[str, Ask], policy: OnnxPolicy, config: Config, rng: rando
     expected = [policy(*frame) for frame in frames]
     asks = {"infer": policy, **asks}
     took: Rounds = {name: [] for name in asks}
-    with no_collections():
+    with no_collections(), pinned():
         for _ in range(config.rounds):
             for name in rng.sample(list(asks), len(asks)):
                 took[name].append(turn(name, asks[name], frames, expected, config.calls))

@@ -24,7 +24,7 @@ from deploy.client import PolicyClient
 from deploy.clock import no_collections
 from deploy.controls import Controls
 from deploy.loop import ControlLoop, Tick
-from deploy.realtime import realtime
+from deploy.realtime import pinned, realtime, sockets_too
 from deploy.safety import STANDSTILL, Limits
 from deploy.vehicles import Movable, open_vehicle
 
@@ -88,7 +88,8 @@ def driving(address: str) -> Iterator[ControlLoop]:
     """A simulated car with its control loop, as `lapwing drive` has it. All that depends on that loop is here."""
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
-        stack.enter_context(realtime(context))
+        stack.enter_context(realtime())
+        sockets_too(context)
         client = stack.enter_context(PolicyClient(context, address))
         spec = msgspec.structs.replace(client.hello(HELLO_S).spec, period_s=FAST.period_s)
         car = stack.enter_context(closing(open_vehicle("simulated", road_seed=0, length_m=250.0)))
@@ -97,6 +98,7 @@ def driving(address: str) -> Iterator[ControlLoop]:
         loop = ControlLoop(car, client, spec, limits, Controls(), [], FAST.deadline_s, armed=True)
         stack.enter_context(closing(loop))
         stack.enter_context(no_collections())
+        stack.enter_context(pinned())
         yield loop
 
 

@@ -23,6 +23,7 @@ import zmq
 from numpy.typing import NDArray
 
 from deploy.policy import OnnxPolicy
+from deploy.realtime import pinned, realtime, sockets_too
 from deploy.server import warm_up
 from deploy.sockets import bind, connect
 
@@ -51,20 +52,29 @@ class Peer(NamedTuple):
     client: Callable[[int], Client]  # of the server on that port
 
 
-# Raw ZeroMQ: what it takes to get a frame there and as many bytes as an action back, on sockets as ours are.
+# Raw ZeroMQ: what it takes to get a frame there and as many bytes as an action back, on sockets as ours are,
+# with the kernel asked for the same.
 
 
 def serve_echo(_: Policy) -> None:
-    with zmq.Context() as context, bind(context, zmq.ROUTER, f"tcp://{LOOPBACK}:0") as socket:
+    with realtime(), zmq.Context() as context:
+        sockets_too(context)
+        socket = bind(context, zmq.ROUTER, f"tcp://{LOOPBACK}:0")
         _announce(int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1]))
-        while True:
-            frames = socket.recv_multipart()
-            socket.send_multipart([frames[0], ECHOED])
+        with pinned(), socket:
+            _echo(socket)
+
+
+def _echo(socket: zmq.Socket) -> None:
+    while True:
+        frames = socket.recv_multipart()
+        socket.send_multipart([frames[0], ECHOED])
 
 
 class EchoClient:
     def __init__(self, port: int) -> None:
         self._context = zmq.Context()
+        sockets_too(self._context)
         self._socket = connect(self._context, zmq.DEALER, f"tcp://{LOOPBACK}:{port}")
         self._socket.rcvtimeo = RESEND_MS
 

@@ -57,10 +57,10 @@ class Witness:
         return self.speeds[-1][1] if self.speeds else 0.0
 
     def stop_after_s(self, moment_s: float) -> float | None:
-        """From that moment until the car was commanded to stand, or its command ran out; None if it never was."""
+        """From that moment until the car was commanded to stand, or its command ran out; None as long as it drives."""
         told = [(moment_s, command) for at_s, command in self.commands if at_s <= moment_s][-1:]
         told += [(at_s, command) for at_s, command in self.commands if at_s > moment_s]
-        ends_s = [at_s for at_s, _ in told[1:]] + [float("inf")]
+        ends_s = [at_s for at_s, _ in told[1:]] + [time.monotonic()]
         for (at_s, command), end_s in zip(told, ends_s, strict=True):
             if command.speed <= STANDSTILL:
                 return at_s - moment_s

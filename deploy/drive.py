@@ -31,7 +31,7 @@ from deploy.log_writer import DriveLog
 from deploy.loop import ControlLoop, Policy, Tick
 from deploy.metrics import LoopMetrics, exposed
 from deploy.policy_spec import PolicySpec
-from deploy.realtime import realtime
+from deploy.realtime import pinned, realtime, sockets_too
 from deploy.safety import Limits
 from deploy.signals import interruptible
 from deploy.vehicles import CarConfig, Frame, Vehicle, VehicleSpec, open_vehicle
@@ -102,7 +102,8 @@ def _made_ready(
 ) -> tuple[ControlLoop, PolicyInfo]:
     """The loop with all that it drives with, and who gives the actions; the stack closes them."""
     context = stack.enter_context(zmq.Context())
-    denied = stack.enter_context(realtime(context)) if config.realtime else []
+    denied = stack.enter_context(realtime()) if config.realtime else []
+    sockets_too(context)
     policy = stack.enter_context(closing(_policy(config, context)))
     info = policy.hello(config.hello_s)
     car = open_vehicle(config.vehicle, config.road_seed, config.length_m, config=config.car)
@@ -188,7 +189,7 @@ def _drive(
 ) -> None:
     """Drive to the end, with a log that is complete also after Ctrl-C."""
     loop.clock.start()
-    with DriveLog(config.out, _facts(config, loop, info)) as log, suppress(KeyboardInterrupt):
+    with DriveLog(config.out, _facts(config, loop, info)) as log, pinned(), suppress(KeyboardInterrupt):
         display.say(f"driving the {config.vehicle} car by policy {info.policy_id} of run {info.spec.run}")
         for now in _ticks(loop, log, config.time_limit_s):
             log.write(now.entry, now.frame.image)
@@ -217,7 +218,7 @@ def _facts(config: DriveConfig, loop: ControlLoop, info: PolicyInfo) -> DriveFac
 def _ticks(loop: ControlLoop, log: DriveLog, time_limit_s: float) -> Iterator[Tick]:
     """The drive, one control period at a time."""
     while True:
-        now = loop.tick(log.trouble)
+        now = loop.tick(lambda: log.trouble)
         yield now
         truth = now.entry.truth
         if (truth and (truth.finished or truth.disengagement)) or now.entry.t_s >= time_limit_s:

@@ -1,6 +1,6 @@
 """The control loop: a frame drives, from camera to policy to motors, every control period in real time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,13 +71,13 @@ class ControlLoop:
         self._deadline_s = deadline_s
         self._steal = Steal()
 
-    def tick(self, trouble: Fault | None = None) -> Tick:
-        """Drive one control period. trouble: why the car must not be driven although all else may be well."""
+    def tick(self, trouble: Callable[[], Fault | None] = lambda: None) -> Tick:
+        """Drive one control period. trouble: tells why the car must not be driven although all else may be well."""
         lateness_s = self.clock.wait()
         frame = self.car.read()
         heard = self._hear()
         state = self._vector.assemble(frame.speed_mps, frame.steering_rad)
-        fault = trouble or self._camera_fault(frame)
+        fault = trouble() or self._camera_fault(frame)
         asked_at_s = self.clock.now()
         answer = None if fault else self._ask(frame, state)
         inputs = self._inputs(frame, heard, answer, fault)

@@ -12,21 +12,49 @@ MCL_CURRENT, MCL_FUTURE = 1, 2  # all memory that is there, and all that comes (
 
 
 @contextmanager
-def realtime(context: zmq.Context | None = None) -> Iterator[list[str]]:
+def realtime() -> Iterator[list[str]]:
     """Run what is inside before everything else, with its memory locked; yields what was not permitted, and why.
 
-    It is for this thread and those of the context, whose first socket is yet to be opened; what is started meanwhile,
-    processes and threads, is ordinary.
+    It is for this thread alone; what is started meanwhile, processes and threads, is ordinary.
     """
-    unscheduled, unlocked = _scheduled(), _locked()
-    if context is not None and unscheduled is None:
+    denied = [what for what in (_scheduled(), _locked()) if what]
+    try:
+        yield denied
+    finally:
+        _ordinary()
+
+
+def sockets_too(context: zmq.Context) -> None:
+    """If this thread runs before everything else, so do libzmq's for this context, whose first socket is yet to be."""
+    if _is_first():
         context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
         context.set(zmq.THREAD_PRIORITY, PRIORITY)
+        context.set(zmq.THREAD_AFFINITY_CPU_ADD, _core())
+
+
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Keep this thread, if it runs before everything else, on the core where libzmq's threads are then.
+
+    A control loop, libzmq and a policy server work by turns; on one core none must be woken from its sleep, which takes
+    longer than what it does then. Threads and processes that are started inside are kept there too.
+    """
+    everywhere = os.sched_getaffinity(0)
+    if _is_first():
+        os.sched_setaffinity(0, {_core()})
     try:
-        yield [what for what in (unscheduled, unlocked) if what]
+        yield
     finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        ctypes.CDLL(None).munlockall()
+        os.sched_setaffinity(0, everywhere)
+
+
+def _is_first() -> bool:
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+
+
+def _core() -> int:
+    """The last one that we may use, the same for all; `taskset` says which those are."""
+    return max(os.sched_getaffinity(0))
 
 
 def _scheduled() -> str | None:
@@ -35,6 +63,14 @@ def _scheduled() -> str | None:
     except OSError as error:
         return f"SCHED_FIFO ({error.strerror}; allow it by `ulimit -r {PRIORITY}` or CAP_SYS_NICE)"
     return None
+
+
+def _ordinary() -> None:
+    libc = ctypes.CDLL(None)
+    libc.munlockall()
+    # by libc, which may have kept what was asked for before and hand it down to new threads: libzmq's would abort
+    libc.pthread_self.restype = ctypes.c_void_p
+    libc.pthread_setschedparam(ctypes.c_void_p(libc.pthread_self()), os.SCHED_OTHER, ctypes.byref(ctypes.c_int(0)))
 
 
 def _locked() -> str | None:

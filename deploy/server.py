@@ -21,7 +21,7 @@ from deploy.admission import ALLOWANCE, PENALTY_S, Admission
 from deploy.keys import ServerKeys
 from deploy.policy import ONNX_FAILURES, OnnxPolicy
 from deploy.policy_spec import PolicyError, PolicySpec
-from deploy.realtime import realtime
+from deploy.realtime import pinned, realtime, sockets_too
 from deploy.reload import Reloader
 from deploy.self_test import Sight, is_action, self_test, warm_up
 from deploy.signals import interruptible
@@ -77,8 +77,9 @@ def serve(config: ServeConfig) -> None:
         link = _dashboard(config, stack)
         policy = first_policy(config.policy, console.print)
         context = stack.enter_context(zmq.Context())
-        for denied in stack.enter_context(realtime(context)) if config.realtime else ():
+        for denied in stack.enter_context(realtime()) if config.realtime else ():
             console.print(f"without {denied}")
+        sockets_too(context)
         socket = stack.enter_context(closing(listen(context, config.bind, policy.spec, keys, config.insecure)))
         server = PolicyServer(policy, socket)
         stack.callback(lambda: console.print(server.report()))
@@ -96,7 +97,8 @@ def serve(config: ServeConfig) -> None:
         if keys is None and is_remote(config.bind):
             console.print(f"WARNING: {config.bind} has no keys: whoever reaches it can see frames and ask for actions")
         console.print(f"serving {describe(policy)} on {socket.getsockopt_string(zmq.LAST_ENDPOINT)}; Ctrl-C ends")
-        server.run(successor)
+        with pinned():
+            server.run(successor)
 
 
 def _dashboard(config: ServeConfig, stack: ExitStack) -> "Link | None":

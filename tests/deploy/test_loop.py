@@ -105,7 +105,7 @@ def test_trouble_elsewhere_stops_a_car_whose_policy_is_well(made):
     loop = made(Policy())
     loop.tick()
     full = Fault("log", "no space left on device")
-    entry = loop.tick(trouble=full).entry
+    entry = loop.tick(lambda: full).entry
     assert (entry.safety, entry.command.speed, entry.fault) == ("safe_stop", -1.0, full)
 
 

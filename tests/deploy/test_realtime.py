@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.realtime import PRIORITY, Steal, realtime
+from deploy.realtime import PRIORITY, Steal, pinned, realtime
 
 ROOT = Path(__file__).parents[2]
 ASK = "import os; from deploy.realtime import realtime\nwith realtime() as denied: print(denied)"
@@ -20,6 +20,17 @@ def test_inside_the_loop_comes_before_all_else_if_that_is_permitted_and_outside_
         assert scheduled != any("SCHED_FIFO" in what for what in denied)
         assert not scheduled or os.sched_getparam(0).sched_priority == PRIORITY
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_what_comes_before_all_else_stays_on_the_last_core_and_nothing_else_does():
+    allowed = os.sched_getaffinity(0)
+    with pinned():
+        assert os.sched_getaffinity(0) == allowed
+    with realtime():
+        permitted = os.sched_getscheduler(0) != os.SCHED_OTHER
+        with pinned():
+            assert os.sched_getaffinity(0) == ({max(allowed)} if permitted else allowed)
+        assert os.sched_getaffinity(0) == allowed
 
 
 def test_who_is_not_permitted_is_told_what_is_missing_and_how_to_allow_it():
