@@ -1,14 +1,13 @@
 """The dashboard's page in a real browser, beside a real control loop and a car in real time."""
 
-import os
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
 from deploy.log_reader import read_log
 from tests.deploy.dashboard.browser import (
+    LOSSES,
     SOON_S,
     Drive,
     chromium,
@@ -49,51 +48,21 @@ def test_the_emergency_stop_stops_a_driving_car_until_a_person_resets_and_starts
     assert list(dict.fromkeys(asks)) == ["e_stop", "start", "reset"]
 
 
-def close(page, drive: Drive) -> None:
-    page.close()
-
-
-def kill_browser(page, drive: Drive) -> None:
-    signal_browser(signal.SIGKILL)
-
-
-def freeze_browser(page, drive: Drive) -> None:
-    signal_browser(signal.SIGSTOP)
-
-
-def kill_dashboard(page, drive: Drive) -> None:
-    os.kill(drive.dashboard(), signal.SIGKILL)
-
-
-def freeze_dashboard(page, drive: Drive) -> None:
-    os.kill(drive.dashboard(), signal.SIGSTOP)
-
-
-def cover(page, drive: Drive) -> None:
-    """As when another tab is chosen; a browser without a screen never hides one."""
-    page.evaluate(
-        "Object.defineProperty(document, 'hidden', {get: () => true});"
-        "document.dispatchEvent(new Event('visibilitychange'))"
-    )
-
-
-SLOW = [kill_browser, freeze_browser, kill_dashboard, freeze_dashboard, cover]
-
-
-@pytest.mark.parametrize("lose", [close, *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW)])
-def test_a_car_that_is_driven_by_hand_stops_in_time_when_its_page_is_lost(tmp_path, lose: Callable):
+@pytest.mark.parametrize(
+    "loss", ["page closed", *(pytest.param(loss, marks=pytest.mark.slow) for loss in LOSSES if loss != "page closed")]
+)
+def test_a_car_that_is_driven_by_hand_stops_in_time_when_its_page_is_lost(tmp_path, loss):
     with driving(tmp_path) as drive, chromium() as browser:
         page = open_page(browser, drive.url)
         take_the_wheel(page)
         wait_for(lambda: drive.witness.speed_mps > 1.2)  # by hand: the policy drives 1.1
         lost_at_s = time.monotonic()
-        lose(page, drive)
         try:
-            drive.assert_stops_in_time(lost_at_s)
+            LOSSES[loss](page, drive)
+            assert drive.stop_after_s(lost_at_s) <= 0.15 + 0.02  # for the way of the news from process to process
             drive.assert_never_moves_again()
         finally:
-            if lose is freeze_browser:
-                signal_browser(signal.SIGCONT)
+            signal_browser(signal.SIGCONT)  # or it could not be closed
 
 
 def test_on_a_phone_all_is_in_reach_and_the_emergency_stop_is_in_view_wherever_one_scrolls(tmp_path):
