@@ -162,6 +162,16 @@ def drive(arguments: list[str]) -> int:
     return 0 if drive(config, recording_of(config.record, config.vehicle)).succeeded else 1
 
 
+def dashboard(arguments: list[str]) -> None:
+    """Watch a training run, finished or under way, on a web page."""
+    from rich.console import Console
+
+    from deploy.dashboard.command import DashboardConfig
+    from deploy.dashboard.command import dashboard as show
+
+    show(_parse(DashboardConfig, "dashboard", arguments), Console())
+
+
 def replay(arguments: list[str]) -> int:
     """Drive a logged drive once more by policy and safety machine; 1 if it comes out otherwise."""
     from rich.console import Console
@@ -202,7 +212,7 @@ COMMANDS = {
     command.__name__: command
     for command in (
         *(play, record, dataset, pretrain, probe, train, act, sweep, teach),
-        *(plot, evaluate, export, serve, drive, replay, report, demo, keys),
+        *(plot, evaluate, export, serve, drive, dashboard, replay, report, demo, keys),
     )
 }
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from agent.checkpoint import PolicyFacts, load_policy, vae_of
 from agent.latent import RateLimit
+from agent.reconstruction import eyes
 from agent.settings import Count, Whole, checked
 from deploy.policy import METADATA_KEY
 from deploy.policy_spec import PolicySpec
@@ -37,6 +38,7 @@ class ExportConfig:
     run: Path = Path("runs/demo/train")  # folder that `lapwing train` wrote
     out: Path = Path("runs/demo/policy.onnx")  # file to write
     frames: Count = 64  # random inputs on which ONNX must agree with torch within 1e-4
+    eyes: bool = False  # write eyes.onnx beside it, too: what the encoder keeps of an image, for the dashboard
     variants: tuple[Variant, ...] = ()  # less exact ones to write beside it: int8, float16; see docs/policy.md
     parity_frames: Count = 1000  # of held-out roads, on which a variant's answers are compared
     held_out: Count = 20  # roads that no training saw, which a variant must drive as well
@@ -107,14 +109,22 @@ def load(run: Path) -> tuple[CameraPolicy, PolicyFacts]:
 
 
 def export(config: ExportConfig, console: Console) -> float:
-    """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4."""
+    """Write the ONNX file; return the largest difference from torch. Raises ExportError above 1e-4.
+
+    With `eyes` also eyes.onnx; raises ExportError where no encoder has learned to rebuild what it sees.
+    """
     checked(config)
     policy, facts = load(config.run)
+    if config.eyes and not isinstance(policy.encoder, Autoencoder):
+        raise ExportError(f"the policy of {config.run} sees pixels and rebuilds nothing; expected no --eyes")
     model = to_onnx(policy, policy_spec(facts))
     difference = parity(model.SerializeToString(), policy, facts, config.frames)
     if not difference <= PARITY:
         raise ExportError(f"{config.out}: ONNX differs from torch by {difference:.1e}, expected at most {PARITY:.0e}")
     write_whole(config.out, model.SerializeToString())
+    if isinstance(policy.encoder, Autoencoder) and config.eyes:
+        beside = config.out.with_name("eyes.onnx")
+        write_whole(beside, eyes(policy.encoder, facts, policy_spec(facts)).SerializeToString())
     console.print(f"wrote {config.out}, within {difference:.1e} of torch on {config.frames} random inputs")
     return difference
 

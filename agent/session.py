@@ -8,9 +8,11 @@ from agent.pupil import Pupil
 from agent.teaching import Effect, Event, Teaching, after
 from deploy.clock import RateKeeper, Stalls, no_collections
 from deploy.safety import STANDSTILL, Command, Inputs, Limits, Memory, step
-from deploy.safety_drivers import SafetyDriver
+from deploy.safety_drivers import Phase, SafetyDriver, Task
 from deploy.vehicles import Frame, Vehicle
 from deploy.wire import EpisodeReport
+
+Show = Callable[[Frame, tuple[float, float], Phase, Task, int, int], None]  # see deploy.dashboard.lesson
 
 
 @dataclass
@@ -40,12 +42,13 @@ class Session:
     ) -> None:
         self.car, self.driver, self.pupil, self.limits, self.clock = car, driver, pupil, limits, clock
         self.teaching, self.taught = Teaching(), Taught()
-        self._stalls, self._tell = stalls, tell
+        self._stalls, self.tell = stalls, tell
+        self.show: Show = lambda *_: None
         self._memory = Memory.standing(clock.now(), armed=True)
 
     def run(self, watch: Callable[[], None]) -> None:
         """Drive in real time until all is said and the learner has it; `watch` after every control cycle."""
-        self._tell(self.driver.hint)
+        self.tell(self.driver.hint)
         with no_collections():
             while self.teaching.phase != "done" or self.pupil.line.sent > self.pupil.line.arrived:
                 self.tick()
@@ -71,14 +74,18 @@ class Session:
             action = self.pupil.act(frame)
             inputs = Inputs(self.clock.now(), frame.captured_at_s, frame.speed_mps, tuple(action.tolist()))
             self._memory = step(self._memory, inputs, self.limits)
-            self.pupil.executed(self.car.send(self._memory.command))
+            sent = self.car.send(self._memory.command)
+            self.pupil.executed(sent)
         else:
-            self.car.send(Command(self._held(frame), STANDSTILL, expires_at_s=self.clock.now()))
+            sent = self.car.send(Command(self._held(frame), STANDSTILL, expires_at_s=self.clock.now()))
+        steering, speed = sent.tolist()
+        phase, task = self.teaching.phase, self.teaching.task
+        self.show(frame, (steering, speed), phase, task, self.clock.tick, self.clock.skipped)
 
     def _stalled(self, unseen_s: float, frame: Frame) -> None:
         """Nobody drives on after a pause, long or short: whoever watches may long have looked away."""
         if self.teaching.phase in ("placing", "waiting", "driving"):
-            self._tell(f"the road was not seen for {unseen_s:.1f} s; the car stands, and waits to be asked again")
+            self.tell(f"the road was not seen for {unseen_s:.1f} s; the car stands, and waits to be asked again")
         self._hear("stalled", frame)
 
     def _hear(self, event: Event, frame: Frame) -> None:
@@ -87,9 +94,9 @@ class Session:
         for effect in effects:
             self._do(effect, frame)
         if self.teaching.phase == "placing" != before.phase:
-            self._tell(f"{self.teaching.task}: putting the car in place")
+            self.tell(f"{self.teaching.task}: putting the car in place")
         if event == "undo" and not before.undoable:
-            self._tell("there is nothing to undo")
+            self.tell("there is nothing to undo")
 
     def _do(self, effect: Effect, frame: Frame) -> None:
         match effect:
@@ -99,7 +106,7 @@ class Session:
             case "undo":
                 self.pupil.undo()
                 self.taught.undone += 1
-                self._tell("the last training episode and all since it began are undone")
+                self.tell("the last training episode and all since it began are undone")
             case "disengaged":
                 reason = frame.truth.disengagement if frame.truth else None
                 self._conclude(self.pupil.end(frame, reason or "safety driver", finished=False))
@@ -120,7 +127,7 @@ class Session:
         self.taught.tested += report.kind == "test"
         result = "whole route" if report.finished else report.disengagement or "broken off"
         name = {"train": "trained", "test": "  tested"}[report.kind]
-        self._tell(f"episode {report.episode:3d}  {name} {report.distance_m:5.1f} m  {result}")
+        self.tell(f"episode {report.episode:3d}  {name} {report.distance_m:5.1f} m  {result}")
 
     def _held(self, frame: Frame) -> float:
         """The steering as it is, [-1, 1]."""

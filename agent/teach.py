@@ -6,8 +6,7 @@ This process is the car's control loop, in real time; the learner is its child (
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pkgutil import resolve_name
+from contextlib import ExitStack, closing, contextmanager
 
 import msgspec
 import torch
@@ -28,16 +27,20 @@ from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.teach_config import TeachConfig, fitted
 from deploy.clock import RateKeeper, Stalls, Time
+from deploy.dashboard.lesson import Lesson
+from deploy.dashboard.link import Link
+from deploy.dashboard.messages import Scene, lane_of
+from deploy.dashboard.process import opened
 from deploy.observation import StateVector
 from deploy.safety import Limits
-from deploy.safety_drivers import SAFETY_DRIVERS
+from deploy.safety_drivers import open_driver
 from deploy.signals import interruptible
 from deploy.vehicles import open_vehicle
 from perception.encoders import load_encoder
 from perception.encoders.convolutions import Autoencoder
 from perception.files import alone_in, write_whole
 
-FREE = {"resume", "safety", "speed"}  # settings that a run which goes on may change
+FREE = {"resume", "safety", "speed", "dashboard"}  # settings that a run which goes on may change
 STALL_PERIODS = 10  # without an image: 1 s at 10 Hz. A few missed ones are usual, then the car has merely slowed down
 SILENCE_S = 60.0  # of the learner until it counts as frozen; saving may take some
 SAVING_S = 30.0  # that the learner may take for its last checkpoint
@@ -53,17 +56,18 @@ def teach(config: TeachConfig, console: Console) -> Taught:
     """Teach until the safety driver says done; then export the best policy to policy.onnx in the run's folder.
 
     Also writes config.json, vae.safetensors, episodes.csv, actor.safetensors and checkpoints/ there. Ctrl-C stops the
-    car, saves and raises KeyboardInterrupt. Raises VehicleError and SafetyDriverError for what the config asks for in
-    vain, SettingsError, EncoderError, DatasetError, SnapshotError where there is nothing to resume, FolderInUseError;
-    TeachError where the learner cannot go on, with the car stopped.
+    car, saves and raises KeyboardInterrupt. Raises VehicleError, SafetyDriverError and DashboardError for what the
+    config asks for in vain, SettingsError, EncoderError, DatasetError, SnapshotError where there is nothing to resume,
+    FolderInUseError; TeachError where the learner cannot go on, with the car stopped.
     """
     checked(config)
     torch.set_num_threads(1)
     encoder = load_encoder(config.encoder)
     with (
         interruptible(),
+        _dashboard(config) as link,
         closing(open_vehicle(config.vehicle, config.road_seed, config.length_m, config.speed)) as car,
-        closing(resolve_name(SAFETY_DRIVERS[config.safety.driver])(car, config.safety)) as driver,
+        closing(open_driver(car, config.safety, link)) as driver,
     ):
         config, facts = fitted(config, car.spec, encoder.config)
         usable(config.episodes, encoder.config)  # so that the learner need not find out
@@ -74,10 +78,37 @@ def teach(config: TeachConfig, console: Console) -> Taught:
             clock = RateKeeper(config.period_s, time.now, time.sleep)
             stalls = Stalls(STALL_PERIODS * config.period_s / min(config.speed, 1.0), config.speed)
             session = Session(car, driver, pupil, limits, clock, stalls, console.print)
+            if link:
+                _show(config, facts, link, session)
             session.run(lambda: _look_after(learner))
         console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
         _export_best(config, session.taught, console)
     return session.taught
+
+
+@contextmanager
+def _dashboard(config: TeachConfig) -> Iterator[Link | None]:
+    """The line to the dashboard, if one is wanted."""
+    with ExitStack() as stack:
+        yield None if config.dashboard is None else stack.enter_context(opened(config.dashboard))
+
+
+def _show(config: TeachConfig, facts: PolicyFacts, link: Link, session: Session) -> None:
+    """Have the page show the session."""
+    buttons = config.safety.driver == "dashboard"
+    title = f"teaching the {config.vehicle} car by {config.algo}"
+    scene = Scene(
+        kind="teach",
+        title=title,
+        orders=buttons,
+        top_speed_mps=facts.top_speed_mps,
+        run=str(config.out),
+        lane=lane_of(session.car),
+    )
+    link.tell(scene)
+    session.show = Lesson(link).show
+    if not buttons:  # else the safety driver's hint says so
+        session.tell(f"dashboard at {link.url}")
 
 
 def _pupil(config: TeachConfig, facts: PolicyFacts, encoder: Autoencoder, line: ActorEnd) -> Pupil:

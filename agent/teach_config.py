@@ -36,6 +36,7 @@ class TeachConfig:
     algo: Literal["ddpg", "td3", "d4pg"] = "ddpg"  # what learns; Kendall 2018
     seed: Whole = 0  # of weights, noise and sampling
     resume: bool = False  # go on from the newest checkpoint in that folder
+    dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
     replay_capacity: Count = 100_000  # transitions
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     ratio: Ratio = field(default_factory=lambda: Ratio(per_step=1.0, band=0))  # before the car drives again

@@ -1,7 +1,8 @@
 """`lapwing train`: actors drive, a learner learns, each in its own process, until the policy drives the whole route."""
 
 import shutil
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import msgspec
 import torch
@@ -19,12 +20,14 @@ from agent.settings import SettingsError, checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.train_config import TrainConfig, insist_on_sense, resolved
+from deploy.dashboard.messages import Scene
+from deploy.dashboard.process import opened
 from perception.files import alone_in, write_whole
 from perception.graph import encoder_graph
 from perception.sight import LEARNED, ONLINE, load_sight
 
 FREE = {"resume", "actors", "envs_per_actor", "max_episodes", "passes", "checkpoint_every"}  # to change on --resume
-FREE |= {"launcher", "address", "listen", "keys"}
+FREE |= {"launcher", "address", "listen", "keys", "dashboard"}
 SAVING_S = 30.0  # that the learner may take for a last checkpoint after Ctrl-C
 
 
@@ -41,7 +44,8 @@ def train(config: TrainConfig, console: Console) -> Progress:
 
     Raises SettingsError for settings out of their bounds, FolderInUseError where another process writes to that folder,
     SnapshotError where there is nothing to resume, EncoderError and DatasetError for what cannot be read, KeysError,
-    AddressError and LaunchError where no actors could come to it, TrainError where the learner finds that out later.
+    AddressError and LaunchError where no actors could come to it, DashboardError for a port in use, TrainError where
+    the learner finds that out later.
     """
     checked(config)
     insist_on_sense(config)
@@ -57,6 +61,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
         load_crew(config.launcher)(config.actors, config.address) as crew,
         rendezvous(config.listen, config.keys, crew.host) as met,
         alone_in(config.out),
+        watched(config, console),
         console.status("the actors start up") as status,
     ):
         if config.resume:
@@ -72,6 +77,18 @@ def train(config: TrainConfig, console: Console) -> Progress:
         if config.sync:
             return in_turns(config, facts, graph, face)
         return supervised(config, facts, graph, crew, met, face)
+
+
+@contextmanager
+def watched(config: TrainConfig, console: Console) -> Iterator[None]:
+    """Have a page show the run's curves, if one is wanted. Raises DashboardError."""
+    if config.dashboard is None:
+        yield
+        return
+    with opened(config.dashboard) as link:
+        link.tell(Scene(kind="run", title=f"training {config.out.name} by {config.algo}", run=str(config.out)))
+        console.print(f"dashboard at {link.url.partition('#')[0]}")
+        yield
 
 
 def supervised(

@@ -71,6 +71,7 @@ class TrainConfig:
     address: str | None = None  # of the Ray cluster, HOST:PORT or auto; None = Ray is started here
     listen: str | None = None  # tcp://HOST:PORT for actors on other machines (`lapwing act`); PORT + 1 is used too
     keys: Path | None = None  # folder `server` that `lapwing keys` wrote; without it they must be on this machine
+    dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
     resume: bool = False  # go on from the newest checkpoint in that folder
     checkpoint_every: Count = 2000  # updates, and on to the end of an episode
     max_episodes: Count = 150  # training episodes before giving up

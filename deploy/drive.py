@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from deploy.client import PolicyClient
 from deploy.clock import no_collections
 from deploy.controls import Controls, Mode, Seat
+from deploy.dashboard.messages import Scene, lane_of
+from deploy.dashboard.process import opened
+from deploy.dashboard.rebuild import Eyes
+from deploy.dashboard.seat import DashboardSeat
 from deploy.display import Display
 from deploy.drive_log import DriveFacts, DriveSummary, summarize, write_summary
 from deploy.gamepad import Gamepad
@@ -63,6 +67,8 @@ class DriveConfig:
     metrics_port: int | None = None  # tell Prometheus how it goes, at http://127.0.0.1:PORT/metrics
     video: bool = True  # film the drive
     record: Path | None = None  # folder of a dataset to add the drive to: frames, states and executed actions
+    dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
+    eyes: Path | None = None  # what `lapwing export --eyes` wrote, for it; None = eyes.onnx beside --policy, if there
 
 
 def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | None = None) -> DriveSummary:
@@ -71,14 +77,17 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
     `watch` makes who is told every frame and what was sent; the command line hands in who records to `config.record`.
     `controls`: where people say what they want, if others than this function know them.
     Raises ServerError if no policy is served, PolicyError if it does not fit the vehicle; VehicleError, AddressError,
-    KeysError and MetricsError for what the config asks for in vain. The drive was good only if the summary has
-    `succeeded`.
+    KeysError, MetricsError and DashboardError for what the config asks for in vain. The drive was good only if the
+    summary has `succeeded`.
     """
     display = Display(str(config.policy or config.server), config.watchdog_s)
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        loop, info = _made_ready(config, controls or Controls(config.mode), display, stack)
-        observers = list(_observers(config, loop, watch, display, stack))
+        dashboard = _dashboard(config, stack)
+        loop, info = _made_ready(config, controls or Controls(config.mode), dashboard, display, stack)
+        if dashboard:
+            dashboard.begin(_scene(config, info, loop.car))
+        observers = list(_observers(config, loop, watch, dashboard, display, stack))
         stack.enter_context(display)
         stack.enter_context(no_collections())
         _drive(config, loop, info, display, observers)
@@ -89,7 +98,7 @@ def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | 
 
 
 def _made_ready(
-    config: DriveConfig, controls: Controls, display: Display, stack: ExitStack
+    config: DriveConfig, controls: Controls, dashboard: DashboardSeat | None, display: Display, stack: ExitStack
 ) -> tuple[ControlLoop, PolicyInfo]:
     """The loop with all that it drives with, and who gives the actions; the stack closes them."""
     context = stack.enter_context(zmq.Context())
@@ -101,12 +110,33 @@ def _made_ready(
     stack.enter_context(closing(car))
     info.spec.check(car.spec)
     _warm(car)
-    seats = [stack.enter_context(closing(seat)) for seat in _seats(config)]
+    seats = [stack.enter_context(closing(seat)) for seat in _seats(config, dashboard)]
     for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
         display.say(what)
     limits = _limits(config, info.spec)
     loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed=not config.wait)
     return stack.enter_context(closing(loop)), info
+
+
+def _dashboard(config: DriveConfig, stack: ExitStack) -> DashboardSeat | None:
+    """The page, whose process starts before this one has any priority that it could inherit."""
+    return None if config.dashboard is None else DashboardSeat(stack.enter_context(opened(config.dashboard)))
+
+
+def _scene(config: DriveConfig, info: PolicyInfo, car: Vehicle) -> Scene:
+    """What the page is told at the beginning. Raises PolicyError for eyes that cannot be used."""
+    beside = config.policy and config.policy.with_name("eyes.onnx")
+    eyes = config.eyes or (beside if beside and beside.exists() else None)
+    if eyes:
+        Eyes(eyes)
+    return Scene(
+        kind="drive",
+        title=f"{config.vehicle} car, policy {info.policy_id} of run {info.spec.run}",
+        hands=True,
+        top_speed_mps=info.spec.top_speed_mps,
+        lane=lane_of(car),
+        eyes=eyes and str(eyes.absolute()),
+    )
 
 
 def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
@@ -116,8 +146,10 @@ def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
     return PolicyClient(context, config.server, keys, config.pin)
 
 
-def _seats(config: DriveConfig) -> Iterator[Seat]:
+def _seats(config: DriveConfig, dashboard: DashboardSeat | None) -> Iterator[Seat]:
     """Where people can say what they want of the car."""
+    if dashboard:
+        yield dashboard
     if sys.stdin.isatty():
         yield Keyboard()
     if config.gamepad:
@@ -129,10 +161,17 @@ def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:
 
 
 def _observers(
-    config: DriveConfig, loop: ControlLoop, watch: Watch | None, display: Display, stack: ExitStack
+    config: DriveConfig,
+    loop: ControlLoop,
+    watch: Watch | None,
+    dashboard: DashboardSeat | None,
+    display: Display,
+    stack: ExitStack,
 ) -> Iterator[Observer]:
     """Who is told of every tick beside the log, as far as they are wanted; the stack closes them."""
     yield lambda now: display.show(now.entry)
+    if dashboard:
+        yield dashboard.show
     if config.metrics_port is not None:
         metrics = LoopMetrics()
         display.say(f"metrics at {stack.enter_context(exposed(metrics.registry, config.metrics_port))}")

@@ -127,4 +127,5 @@ class ControlLoop:
         if action is None and fault is None:
             away = heard.mode != "local" and heard.hands is None
             fault = Fault("hands", "nobody steers any more") if away else self.policy.fault
-        return Inputs(self.clock.now(), frame.captured_at_s, frame.speed_mps, action, fault, heard.asks)
+        until_s = heard.hands.until_s if heard.hands and heard.mode != "local" else None
+        return Inputs(self.clock.now(), frame.captured_at_s, frame.speed_mps, action, fault, heard.asks, until_s)

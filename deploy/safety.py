@@ -54,6 +54,7 @@ class Inputs(Struct, frozen=True):
     action: tuple[float, ...] | None = None  # steering and speed set-point, of policy or person; None if there is none
     fault: Fault | None = None  # why there is none, or why it must not be used
     asks: tuple[Ask, ...] = ()  # what people have asked for since the last cycle
+    hands_until_s: float | None = None  # then who drives by hand has gone silent; None if nobody does
 
 
 class Memory(Struct, frozen=True):
@@ -135,6 +136,8 @@ def _command(memory: Memory, state: State, inputs: Inputs, limits: Limits) -> Co
     steering, speed = inputs.action
     fastest = limits.max_speed if state == "driving" else min(held.speed, limits.max_speed)
     expires_at_s = inputs.now_s + limits.watchdog_s
+    if inputs.hands_until_s is not None:
+        expires_at_s = min(expires_at_s, inputs.hands_until_s)
     return Command(
         _slewed(held.steering, steering, inputs.now_s - memory.at_s, limits), min(speed, fastest), expires_at_s
     )

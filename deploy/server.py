@@ -8,8 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import zmq
@@ -39,6 +40,9 @@ from deploy.wire import (
     unpack,
 )
 
+if TYPE_CHECKING:
+    from deploy.dashboard.link import Link
+
 QUEUE = 2 * ALLOWANCE  # messages per client, each way
 IDLE_MS = 20  # until it is looked whether another policy is to serve, while nobody asks
 PAUSE_S = 1e-4  # between two turns while a client floods; it adds to what the others wait for their answers
@@ -55,6 +59,7 @@ class ServeConfig:
     keys: Path | None = None  # folder `server` of `lapwing keys`; only the clients named there are let in
     insecure: bool = False  # listen to other machines without keys: whoever reaches the port may ask, and listen in
     metrics_port: int | None = None  # port on loopback for Prometheus; none if not given
+    dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
     realtime: bool = True  # run before all other programs with memory locked, where that is permitted
 
 
@@ -65,10 +70,11 @@ class Request(NamedTuple):
 
 
 def serve(config: ServeConfig) -> None:
-    """Serve a policy until Ctrl-C or SIGTERM. Raises PolicyError, KeysError, AddressError."""
+    """Serve a policy until Ctrl-C or SIGTERM. Raises PolicyError, KeysError, AddressError, DashboardError."""
     console = Console(soft_wrap=True, markup=False, highlight=False)
     keys = ServerKeys.load(config.keys) if config.keys else None
     with interruptible(), suppress(KeyboardInterrupt), ExitStack() as stack:
+        link = _dashboard(config, stack)
         policy = first_policy(config.policy, console.print)
         context = stack.enter_context(zmq.Context())
         for denied in stack.enter_context(realtime()) if config.realtime else ():
@@ -84,11 +90,37 @@ def serve(config: ServeConfig) -> None:
             metrics = ServerMetrics(server.counts, reloader.counts, server.info)
             server.inferred = metrics.inferred
             console.print(f"metrics at {stack.enter_context(exposed(metrics.registry, config.metrics_port))}")
+        successor = reloader.take
+        if link:
+            console.print(f"dashboard at {link.url.partition('#')[0]}")  # nothing can be pressed there
+            successor = _shown(link, server, reloader)
         if keys is None and is_remote(config.bind):
             console.print(f"WARNING: {config.bind} has no keys: whoever reaches it can see frames and ask for actions")
         console.print(f"serving {describe(policy)} on {socket.getsockopt_string(zmq.LAST_ENDPOINT)}; Ctrl-C ends")
         with pinned():
-            server.run(reloader.take)
+            server.run(successor)
+
+
+def _dashboard(config: ServeConfig, stack: ExitStack) -> "Link | None":
+    """The line to the page, whose process starts before this one has any priority that it could inherit."""
+    if config.dashboard is None:
+        return None
+    from deploy.dashboard.process import opened  # only where it is wanted: a killed server is to be back soon
+
+    return stack.enter_context(opened(config.dashboard))
+
+
+def _shown(link: "Link", server: "PolicyServer", reloader: Reloader) -> Callable[[], OnnxPolicy | None]:
+    """What gives another policy to serve, and before it shows what was done."""
+    from deploy.dashboard.served import Served
+
+    served = Served(link, server, reloader.counts)
+
+    def successor() -> OnnxPolicy | None:
+        served.show()
+        return reloader.take()
+
+    return successor
 
 
 def listen(
@@ -183,6 +215,10 @@ class PolicyServer:
     def sights(self) -> list[Sight]:
         """The newest frames; any thread may ask."""
         return list(self._sights)
+
+    def newest_inferences_ms(self, number: int) -> list[float]:
+        """How long that many of the newest inferences took, newest first."""
+        return [inference_s * 1e3 for inference_s in islice(reversed(self._latencies_s), number)]
 
     def report(self) -> str:
         """What was done so far, in one line."""

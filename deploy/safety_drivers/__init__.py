@@ -1,19 +1,24 @@
 """Safety drivers: who watches a car that learns, says what it does next, takes over, and puts it back.
 
-A new way to say so (a gamepad, a dashboard's buttons, a brake pedal) is one new file and one line in `SAFETY_DRIVERS`.
+A new way to say so (a gamepad, a brake pedal) is one new file and one line in `SAFETY_DRIVERS`.
 """
 
 from dataclasses import dataclass
+from inspect import signature
+from pkgutil import resolve_name
 from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta
 
+from deploy.dashboard.link import Link
 from deploy.vehicles import Frame, Movable, Vehicle
 
-# Name on the command line -> class, called with the vehicle and a SafetyConfig.
+# Name on the command line -> class, called with the vehicle, a SafetyConfig and, if it has a keyword `link`, with the
+# line to the dashboard, if there is one.
 SAFETY_DRIVERS = {
     "keyboard": "deploy.safety_drivers.keyboard:KeyboardDriver",
     "scripted": "deploy.safety_drivers.scripted:ScriptedDriver",
+    "dashboard": "deploy.safety_drivers.dashboard:DashboardDriver",
 }
 
 Task = Literal["train", "test"]
@@ -33,7 +38,7 @@ class SafetyDriverError(Exception):
 class SafetyConfig:
     """The person beside the car; all but the first two are of the scripted one."""
 
-    driver: Literal["keyboard", "scripted"] = "keyboard"  # who watches
+    driver: Literal["keyboard", "scripted", "dashboard"] = "keyboard"  # who watches
     put_back_s: NotNegative = 1.0  # that putting a simulated car back takes; Kendall 2018 has about 25 on the road
     reaction_s: NotNegative = 0.3  # from danger to taking over; of one who waits for it with a hand on the wheel
     margin_m: NotNegative = 0.0  # from a wheel to the edge of the lane, less is danger
@@ -59,6 +64,13 @@ class SafetyDriver(Protocol):
     def close(self) -> None:
         """Let go of keyboard or stick."""
         ...
+
+
+def open_driver(car: Vehicle, config: SafetyConfig, link: Link | None = None) -> SafetyDriver:
+    """Who watches that car; link: to the dashboard. Raises SafetyDriverError."""
+    driver = resolve_name(SAFETY_DRIVERS[config.driver])
+    told = {"link": link} if "link" in signature(driver).parameters else {}
+    return driver(car, config, **told)
 
 
 class Helper:

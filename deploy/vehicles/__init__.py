@@ -103,6 +103,15 @@ class Movable(Vehicle, Protocol):
         ...
 
 
+@runtime_checkable
+class Mapped(Vehicle, Protocol):
+    """A car whose road is known."""
+
+    def lane(self) -> list[NDArray[np.float64]]:
+        """The edges of its lane from above, each (points, 2) in m, where `Truth` says the car is."""
+        ...
+
+
 class VehicleError(Exception):
     """There is no such vehicle, or it cannot do what is asked for."""
 

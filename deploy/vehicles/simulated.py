@@ -24,6 +24,7 @@ from sim.vehicles import load_vehicle
 from sim.world import World
 
 MAX_STALL_S = 10.0  # of a longer pause no more is simulated: the car stands by then
+MAP_POINTS = 200  # of an edge of the lane, at least
 START_S = 60.0  # to wait for the world, on a very busy machine
 
 
@@ -70,6 +71,10 @@ class SimulatedCar:
     def picture(self) -> NDArray[np.uint8]:
         """The car from behind, beside what its camera saw last, (height, width, 3) RGB."""
         return self._ask("picture")
+
+    def lane(self) -> list[NDArray[np.float64]]:
+        """The edges of its lane from above, each (points, 2) in m."""
+        return self._ask("lane")
 
     def close(self) -> None:
         self._pipe.close()
@@ -153,6 +158,12 @@ class RealTimeWorld:
     def picture(self) -> NDArray[np.uint8]:
         """The car from behind, beside what its camera saw last, (height, width, 3) RGB."""
         return self._world.chase(self._image)
+
+    def lane(self) -> list[NDArray[np.float64]]:
+        """The edges of the lane from above, each (points, 2) in m."""
+        road = self._world.road
+        edges = [road.offset_line(left_m) for left_m in (-road.right_m, road.left_m)]
+        return [edge[:: max(len(edge) // MAP_POINTS, 1)] for edge in edges]
 
     def close(self) -> None:
         self._world.close()

@@ -13,8 +13,11 @@ from rich.console import Console
 import agent.export
 from agent.checkpoint import load_actor, load_policy, save_actor
 from agent.export import CameraPolicy, ExportConfig, ExportError, export
+from deploy.dashboard.rebuild import Eyes
 from deploy.policy import OnnxPolicy
 from perception.encoders import load_encoder, save_encoder
+from perception.sight import Pixels
+from tests.agent.fakes import FACTS
 from tests.agent.runs import real_frames
 
 
@@ -115,6 +118,26 @@ def test_an_encoder_that_knows_what_it_is_used_to_tells_the_novelty(run, frames)
             seen = torch.from_numpy(image[None])
             error = (weights.reconstruct(seen) - weights.seen(seen)).square().mean().item()
         assert policy.answer(image, state).novelty == pytest.approx(error / 0.05, rel=1e-4)
+
+
+def test_eyes_rebuild_what_the_encoder_keeps_of_an_image(run, frames, tmp_path):
+    export(ExportConfig(run, tmp_path / "policy.onnx", eyes=True), Console(quiet=True))
+    eyes, encoder = Eyes(tmp_path / "eyes.onnx"), load_encoder(run / "vae.safetensors")
+    assert eyes.spec == OnnxPolicy.load(run / "policy.onnx").spec
+    for image in frames:
+        with torch.no_grad():
+            pixels = encoder.reconstruct(torch.from_numpy(image[None]))[0].permute(1, 2, 0).numpy()
+        rebuilt = eyes(image)
+        assert (rebuilt.dtype, rebuilt.shape) == (np.uint8, pixels.shape)
+        assert np.abs(rebuilt - np.clip(pixels, 0, 1) * 255).max() <= 1
+
+
+def test_a_policy_that_sees_pixels_has_no_eyes(run, tmp_path, monkeypatch):
+    blind = CameraPolicy(Pixels(), torch.nn.Identity())
+    monkeypatch.setattr(agent.export, "load", lambda _: (blind, FACTS))
+    with pytest.raises(ExportError, match="expected no --eyes"):
+        export(ExportConfig(run, tmp_path / "policy.onnx", eyes=True), Console(quiet=True))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_left_beside_the_file(run):

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 BLOCKED = import_without(
     {"torch", "gymnasium", "pybullet", "sim", "agent", "perception", "adafruit_pca9685"},
     *("deploy.server", "deploy.drive", "deploy.client", "deploy.replay", "deploy.vehicles.pwm", "deploy.gamepad"),
-    *("deploy.safety_drivers.keyboard", "deploy.safety_drivers.scripted"),
+    *("deploy.safety_drivers.keyboard", "deploy.safety_drivers.scripted", "deploy.safety_drivers.dashboard"),
+    *("deploy.dashboard.app", "deploy.dashboard.command", "deploy.dashboard.rebuild"),
 )
 SERVE = (
     "import sys; from pathlib import Path; from deploy.server import *; "

@@ -74,6 +74,12 @@ def test_a_degraded_car_follows_good_actions_but_gets_faster_only_after_three_of
     assert states[0].command == Command(0.01, speed, pytest.approx(0.25))  # which prolongs what it may
 
 
+def test_a_command_by_hand_expires_with_the_hands_if_they_go_silent_first():
+    for until_s, expires_s in ((0.12, 0.12), (0.9, 0.25)):  # 0.1 s and the watchdog's 0.15
+        by_hand = replace(cycle(0.1, (0.0, 0.5)), hands_until_s=until_s)
+        assert after(driving(), by_hand).command.expires_at_s == pytest.approx(expires_s)
+
+
 def test_a_controlled_stop_ends_in_standby_at_rest_and_not_before():
     memory = after(stopped("safe_stop"), cycle(0.1, speed_mps=0.5), cycle(0.2, speed_mps=0.11))
     assert memory.state == "safe_stop"

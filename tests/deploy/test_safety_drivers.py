@@ -2,12 +2,17 @@
 
 import os
 import pty
+import socket
 import sys
 import termios
+from collections.abc import Iterator
 
 import pytest
 
-from deploy.safety_drivers import Phase, SafetyConfig, SafetyDriverError
+from deploy.dashboard.link import Link
+from deploy.dashboard.messages import Give, Press, Watched, encode
+from deploy.safety_drivers import Phase, SafetyConfig, SafetyDriverError, open_driver
+from deploy.safety_drivers.dashboard import DashboardDriver
 from deploy.safety_drivers.keyboard import KeyboardDriver
 from deploy.safety_drivers.scripted import ScriptedDriver
 from tests.deploy.cars import RealCar, SimulatedCar, frame
@@ -202,3 +207,76 @@ def test_without_a_terminal_there_is_no_keyboard(monkeypatch):
         monkeypatch.setattr(sys, "stdin", nothing)
         with pytest.raises(SafetyDriverError, match="no terminal"):
             KeyboardDriver(RealCar(), SafetyConfig())
+
+
+# -- at the dashboard's page
+
+
+class AtThePage:
+    """A safety driver there, the other end of its line, and the time."""
+
+    def __init__(self) -> None:
+        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link, self.now_s = Link(ours, "http://127.0.0.1:1/#token=t"), 50.0
+        self.driver = DashboardDriver(RealCar(), SafetyConfig(), self.link, lambda: self.now_s)
+
+    def says(self, phase: Phase, *messages) -> str | None:
+        """What is heard of them in a control cycle."""
+        for message in messages:
+            self.theirs.send(encode(message))
+        return self.driver.watch(frame(self.now_s, None), phase, "train")
+
+
+@pytest.fixture
+def page() -> Iterator[AtThePage]:
+    page = AtThePage()
+    yield page
+    page.link.close()
+    page.theirs.close()
+
+
+WATCHED = Watched(until_s=50.5)
+
+
+def test_every_button_is_an_order_and_the_red_one_takes_over(page):
+    orders = ["train", "test", "undo", "done", "pause", "finished", "takeover"]
+    for order in orders:
+        assert page.says("standing", Give(order=order)) == order
+    assert page.says("driving", WATCHED, Press(ask="e_stop")) == "takeover"
+
+
+def test_a_page_that_falls_silent_while_the_car_drives_has_taken_over(page):
+    assert page.says("driving", WATCHED) is None
+    page.now_s = 50.49
+    assert page.says("driving") is None
+    page.now_s = 50.5
+    assert page.says("driving") == "takeover"
+
+
+def test_the_last_page_that_is_closed_takes_over_at_once(page):
+    assert page.says("driving", WATCHED, Watched(until_s=0.0)) == "takeover"
+
+
+@pytest.mark.parametrize("phase", ["placing", "waiting"])
+def test_a_car_that_nobody_watches_does_not_set_off(page, phase):
+    assert page.says(phase, Watched(until_s=0.0)) == "pause"
+    assert page.says("standing") is None
+
+
+def test_a_double_click_on_train_takes_over_and_does_not_make_the_car_drive_off(page):
+    assert page.says("driving", WATCHED, Give(order="train"), Give(order="train")) == "train"  # which takes over
+    page.now_s = 50.4
+    assert page.says("standing", Give(order="train")) is None
+    page.now_s = 51.41
+    assert page.says("standing", Give(order="train")) == "train"
+
+
+def test_a_dashboard_that_is_gone_ends_the_session(page):
+    page.theirs.close()
+    with pytest.raises(SafetyDriverError, match="nobody could stop the car"):
+        page.says("standing")
+
+
+def test_a_safety_driver_at_the_dashboard_needs_one(car):
+    with pytest.raises(SafetyDriverError, match="expected --dashboard PORT"):
+        open_driver(car, SafetyConfig(driver="dashboard"))
