@@ -8,9 +8,9 @@ from hmac import compare_digest
 
 from deploy.dashboard.messages import Asked, Choose, FromPage, Give, Held, Here, Hold, LetGo, Press, Token, Watched
 
-# As long as an action is good. The command made of hands expires with them, so that a car whose driver's page freezes
-# brakes by itself after this time, wherever in its control period the loop is.
-HOLD_S = 0.15
+# The command made of hands expires with them, so that a car whose driver's page freezes brakes by itself after this
+# time, wherever in its control period the loop is: within 0.15 s, also if the last word was on its way for 10 ms.
+HOLD_S = 0.14
 WATCH_S = 0.5  # that somebody counts as watching; said five times as often
 SEEN_S = 1.0  # older, and what the page shows is no picture to drive by
 MOVING = ("start", "reset", "train", "test")  # what may make the car move; all else may come late

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -53,10 +53,8 @@ class Drive:
         self.witness, self.loop, self.log = witness, loop, log
         line = next(line for line in loop.stdout if line.startswith("dashboard at "))
         self.url = line.split()[-1]
-
-    def dashboard(self) -> int:
-        """Id of the dashboard's process, the only one that this loop starts for itself (Linux)."""
-        return next(pid for pid in offspring(self.loop.pid) if b"spawn_main" in command_line(pid))
+        # the only process that this loop starts for itself (Linux)
+        self.dashboard = next(pid for pid in offspring(loop.pid) if b"spawn_main" in command_line(pid))
 
     def stop_after_s(self, moment_s: float) -> float:
         """From that moment until the car was commanded to stand, or braked by itself; once it stands."""
@@ -82,9 +80,18 @@ def driving(folder: Path, **config: object) -> Iterator[Drive]:
         env = os.environ | {ADDRESS: witness.address}
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=env) as loop:
             try:
-                yield Drive(witness, loop, folder / "drive")
+                yield from _watched(Drive(witness, loop, folder / "drive"))
             finally:
                 loop.kill()
+
+
+def _watched(drive: Drive) -> Iterator[Drive]:
+    """A drive at whose end a dashboard that was stopped goes on, to see that it is over."""
+    try:
+        yield drive
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(drive.dashboard, signal.SIGCONT)
 
 
 def open_page(browser: Browser, url: str, width: int = 1280, height: int = 900, **context: object) -> Page:
@@ -142,11 +149,11 @@ def freeze_browser(page: Page, drive: Drive) -> None:
 
 
 def kill_dashboard(page: Page, drive: Drive) -> None:
-    os.kill(drive.dashboard(), signal.SIGKILL)
+    os.kill(drive.dashboard, signal.SIGKILL)
 
 
 def freeze_dashboard(page: Page, drive: Drive) -> None:
-    os.kill(drive.dashboard(), signal.SIGSTOP)
+    os.kill(drive.dashboard, signal.SIGSTOP)
 
 
 def cover(page: Page, drive: Drive) -> None:

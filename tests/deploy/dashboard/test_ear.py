@@ -36,11 +36,11 @@ def test_the_token_of_one_page_is_not_another_pages():
     assert ear.said == []
 
 
-def test_hands_hold_for_as_long_as_an_action_is_good():
+def test_hands_hold_for_less_than_the_time_in_which_a_car_must_stop_that_loses_them():
     ear = Heard("a")
     assert ear.hear("a", HOLD, NOW_S) is None
-    assert ear.said == [Held(steering=0.5, speed=-0.2, until_s=100.15)]
-    assert HOLD_S == 0.15
+    assert ear.said == [Held(steering=0.5, speed=-0.2, until_s=100.14)]
+    assert HOLD_S == 0.14
 
 
 @pytest.mark.parametrize("seen_s", [NOW_S - 1.01, NOW_S + 0.01, 0.0])  # a moment that is yet to come is no moment
@@ -69,9 +69,9 @@ def test_whatever_stops_the_car_is_heard_however_old_the_picture_is():
 def test_one_page_at_a_time_has_the_wheel():
     ear = Heard("a", "b")
     ear.hear("a", HOLD, NOW_S)
-    assert ear.hear("b", HOLD, NOW_S + 0.14) == "another page has the wheel"
-    assert ear.hear("b", Press(ask="e_stop"), NOW_S + 0.14) is None  # which any of them may
-    assert ear.hear("b", HOLD, NOW_S + 0.15) is None  # the first has let go by saying nothing
+    assert ear.hear("b", HOLD, NOW_S + 0.13) == "another page has the wheel"
+    assert ear.hear("b", Press(ask="e_stop"), NOW_S + 0.13) is None  # which any of them may
+    assert ear.hear("b", HOLD, NOW_S + 0.14) is None  # the first has let go by saying nothing
     assert [type(said) for said in ear.said] == [Held, Press, Held]
 
 
