@@ -145,14 +145,14 @@ def export(arguments: list[str]) -> int:
 
 def serve(arguments: list[str]) -> None:
     """Serve an ONNX policy over ZeroMQ."""
-    from deploy.server import ServeConfig, serve
+    from deploy.policy_server.server import ServeConfig, serve
 
     serve(_parse(ServeConfig, "serve", arguments))
 
 
 def drive(arguments: list[str]) -> int:
     """Drive a vehicle in real time with a served policy."""
-    from deploy.drive import DriveConfig, drive
+    from deploy.driving.drive import DriveConfig, drive
 
     config = _parse(DriveConfig, "drive", arguments)
     if config.record is None:
@@ -176,7 +176,7 @@ def replay(arguments: list[str]) -> int:
     """Drive a logged drive once more by policy and safety machine; 1 if it comes out otherwise."""
     from rich.console import Console
 
-    from deploy.replay import ReplayConfig, replay
+    from deploy.log.replay import ReplayConfig, replay
 
     return 0 if replay(_parse(ReplayConfig, "replay", arguments), Console()) else 1
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from agent.checkpoint import CheckpointError, PolicyFacts, load_actor
 from agent.evaluate import HEADINGS, PAPER, Row, cell, figures, make_road
 from agent.plot import png
-from deploy.drive_log import Entry, summarize
-from deploy.log_reader import read_log
+from deploy.log.entries import Entry, summarize
+from deploy.log.reader import read_log
 from perception.files import write_whole
 
 BLUE, ORANGE, GREY = "#2266aa", "#dd7722", "#999999"

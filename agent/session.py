@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.pupil import Pupil
 from agent.teaching import Effect, Event, Teaching, after
 from deploy.clock import RateKeeper, Stalls, no_collections
-from deploy.safety import STANDSTILL, Command, Inputs, Limits, Memory, step
+from deploy.driving.safety import STANDSTILL, Command, Inputs, Limits, Memory, step
 from deploy.safety_drivers import Phase, SafetyDriver, Task
 from deploy.vehicles import Frame, Vehicle
 from deploy.wire import EpisodeReport

@@ -31,8 +31,8 @@ from deploy.dashboard.lesson import Lesson
 from deploy.dashboard.link import Link
 from deploy.dashboard.messages import Scene, lane_of
 from deploy.dashboard.process import opened
+from deploy.driving.safety import Limits
 from deploy.observation import StateVector
-from deploy.safety import Limits
 from deploy.safety_drivers import open_driver
 from deploy.signals import interruptible
 from deploy.vehicles import open_vehicle

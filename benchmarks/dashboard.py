@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.runs import markdown, write_page
-from deploy.controls import Controls
 from deploy.dashboard.process import opened
 from deploy.dashboard.seat import DashboardSeat
-from deploy.loop import Tick
+from deploy.driving.controls import Controls
+from deploy.driving.loop import Tick
 from deploy.vehicles import Frame
 from tests.deploy.dashboard.browser import (
     LOSSES,

@@ -31,10 +31,10 @@ from rich.table import Table
 from benchmarks.network import THERE, Cable, missing, other_machine
 from benchmarks.runs import markdown, write_page
 from benchmarks.witness import ADDRESS, Ailment, Witness
-from deploy.faults import PASSING, Kind
+from deploy.driving.faults import PASSING, Kind
+from deploy.driving.safety import STANDSTILL
 from deploy.keys import KeysConfig, write_keys
-from deploy.log_reader import read_log
-from deploy.safety import STANDSTILL
+from deploy.log.reader import read_log
 from tests.deploy.policies import SPEC, constant_policy
 from tests.deploy.serving import flooding
 

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.runs import markdown, write_page
-from deploy.drive_log import Entry
-from deploy.log_reader import read_log
+from deploy.log.entries import Entry
+from deploy.log.reader import read_log
 from tests.deploy.policies import SPEC, constant_policy
 
 PAGE = Path("docs/safety.md")

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from deploy.vehicles.pwm import PwmCar
 from tests.deploy.boards import FORWARD, STOP, FakeCapture, PipedBoard, esc, write_calibration
 from tests.deploy.test_pwm import LOOP, Listener

@@ -14,8 +14,8 @@ import zmq
 
 from deploy.keys import ServerKeys
 from deploy.policy import OnnxPolicy
+from deploy.policy_server.server import PolicyServer, Request, listen
 from deploy.realtime import pinned, realtime, sockets_too
-from deploy.server import PolicyServer, Request, listen
 from deploy.wire import VERSION, Action, Message, Refusal, pack
 
 SLOW_S = 0.2  # for each answer: longer than any deadline

@@ -22,10 +22,10 @@ import zmq
 from benchmarks.faults import FAST
 from deploy.client import PolicyClient
 from deploy.clock import no_collections
-from deploy.controls import Controls
-from deploy.loop import ControlLoop, Tick
+from deploy.driving.controls import Controls
+from deploy.driving.loop import ControlLoop, Tick
+from deploy.driving.safety import STANDSTILL, Limits
 from deploy.realtime import pinned, realtime, sockets_too
-from deploy.safety import STANDSTILL, Limits
 from deploy.vehicles import Movable, open_vehicle
 
 GOOD_TICKS = 30  # that the car drives before the server is killed

@@ -23,8 +23,8 @@ import zmq
 from numpy.typing import NDArray
 
 from deploy.policy import OnnxPolicy
+from deploy.policy_server.server import warm_up
 from deploy.realtime import pinned, realtime, sockets_too
-from deploy.server import warm_up
 from deploy.sockets import bind, connect
 
 LOOPBACK = "127.0.0.1"

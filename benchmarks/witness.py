@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.drive import DriveConfig, drive
-from deploy.safety import STANDSTILL, Command
+from deploy.driving.drive import DriveConfig, drive
+from deploy.driving.safety import STANDSTILL, Command
 from deploy.vehicles import VEHICLES, Frame
 from deploy.vehicles.simulated import RealTimeWorld
 

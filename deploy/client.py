@@ -10,7 +10,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from deploy.faults import Fault, Kind
+from deploy.driving.faults import Fault, Kind
 from deploy.keys import ClientKeys
 from deploy.policy_spec import PolicyError
 from deploy.sockets import connect

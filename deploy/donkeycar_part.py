@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from deploy.client import PolicyClient
 from deploy.clock import RateKeeper
-from deploy.estimate import Estimate
-from deploy.eyes import camera_check
-from deploy.faults import Fault
-from deploy.framing import fit
-from deploy.local_policy import LocalPolicy
-from deploy.loop import Policy
+from deploy.driving.eyes import camera_check
+from deploy.driving.faults import Fault
+from deploy.driving.local_policy import LocalPolicy
+from deploy.driving.loop import Policy
+from deploy.driving.safety import Inputs, Limits, Memory, step
+from deploy.hardware.estimate import Estimate
+from deploy.hardware.framing import fit
 from deploy.observation import StateVector
-from deploy.safety import Inputs, Limits, Memory, step
 from deploy.vehicles import Frame, VehicleSpec
 
 HELLO_S = 10.0  # to wait for a policy server
@@ -145,7 +145,7 @@ class LapwingPilot:
         return now_s
 
     def _cycle(self) -> None:
-        """See, ask, check, as `deploy.loop.ControlLoop.tick`."""
+        """See, ask, check, as `deploy.driving.loop.ControlLoop.tick`."""
         with self._lock:
             seen = self._seen
         if seen is None or seen.image is None or self._now() - seen.handed_at_s > self._limits.watchdog_s:

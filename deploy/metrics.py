@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
 from deploy.wire import PolicyInfo
 
 if TYPE_CHECKING:
-    from deploy.drive_log import Entry
+    from deploy.log.entries import Entry
 
 LOOPBACK = "127.0.0.1"
 # s; a frame of 64×64 takes about 0.15 ms in the network and 0.3 ms there and back, an action must come within 50 ms

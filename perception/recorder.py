@@ -105,7 +105,7 @@ class Recorder:
 
 
 class DriveRecorder:
-    """Is told what a vehicle sees and is sent (see `deploy.drive`), and records it.
+    """Is told what a vehicle sees and is sent (see `deploy.driving.drive`), and records it.
 
     The reward is the way along the lane where the truth is known, else what the measured speed adds up to.
     """
@@ -135,7 +135,7 @@ def _progress_m(before: Any, after: Any) -> float:
 
 
 def recording_of(folder: Path, vehicle: str) -> Callable[[Any, float], AbstractContextManager[DriveRecorder]]:
-    """What `deploy.drive.drive` needs to have a drive added to a dataset, see `deploy.drive.Watch`."""
+    """What `deploy.driving.drive.drive` needs to have a drive added to a dataset, see `deploy.driving.drive.Watch`."""
 
     @contextmanager
     def watch(spec: Any, period_s: float) -> Iterator[DriveRecorder]:

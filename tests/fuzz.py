@@ -25,7 +25,7 @@ import tyro
 import zmq
 from rich.console import Console
 
-from deploy.admission import ALLOWANCE, PENALTY_S
+from deploy.policy_server.admission import ALLOWANCE, PENALTY_S
 from deploy.wire import MAX_HEADER_BYTES, VERSION, Act, Action, Hello, PolicyInfo, Refusal, pack, unpack
 from tests.deploy.policies import IMAGE, STATE, echo_policy
 from tests.deploy.serving import Figures, serving, well_behaved

@@ -16,9 +16,9 @@ import zmq
 
 import agent.train
 from agent.algorithms import ALGORITHMS
-from deploy.log_reader import read_log
+from deploy.log.reader import read_log
 from deploy.policy import OnnxPolicy
-from deploy.server import PolicyServer
+from deploy.policy_server.server import PolicyServer
 from deploy.sockets import bind
 from lapwing import COMMANDS, main
 from perception.dataset import Dataset

@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from deploy.controls import Mode
-from deploy.safety import Ask
+from deploy.driving.controls import Mode
+from deploy.driving.safety import Ask
 from deploy.vehicles import Mapped, Vehicle
 
 Part = Annotated[float, Meta(ge=-1, le=1)]

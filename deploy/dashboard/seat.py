@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from deploy.controls import Controls
 from deploy.dashboard.link import Link
 from deploy.dashboard.messages import Asked, Choose, Cycle, Held, LetGo, Press, Scene, picture
-from deploy.loop import Tick
+from deploy.driving.controls import Controls
+from deploy.driving.loop import Tick
 
 
 class Counted:
@@ -32,7 +32,7 @@ class Counted:
 
 
 class DashboardSeat:
-    """See `deploy.controls.Seat`; `show` wants to be told of every tick.
+    """See `deploy.driving.controls.Seat`; `show` wants to be told of every tick.
 
     A page that is lost lets go of wheel and throttle at once, one that freezes within `HOLD_S` (`ear.py`). When the
     dashboard's process itself is gone the car is stopped: nobody at a page could do so any more.

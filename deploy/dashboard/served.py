@@ -8,7 +8,7 @@ from deploy.dashboard.link import Link
 from deploy.dashboard.messages import Scene, Serving
 
 if TYPE_CHECKING:
-    from deploy.server import PolicyServer
+    from deploy.policy_server.server import PolicyServer
 
 EVERY_S = 0.25
 MOST = 1000  # inference times in a message

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from deploy.safety_drivers import Phase, Request, SafetyConfig, SafetyDriverError
 from deploy.safety_drivers.buttons import ButtonDriver
-from deploy.terminal import Terminal, TerminalError
+from deploy.seats.terminal import Terminal, TerminalError
 from deploy.vehicles import Vehicle
 
 KEYS: dict[bytes, Request] = {

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 
 # Name on the command line -> class, called with the route (road_seed, length_m), which a real car ignores, and with
 # what it has keywords for of a `CarConfig`. A simulated one may be called with a third number too: how many times

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.calibration import Calibration, read_calibration
-from deploy.estimate import Estimate
-from deploy.framing import fit
-from deploy.motors import INSIST_S, Motors, OpenBus, insist, linux_bus, live
-from deploy.safety import Command
+from deploy.driving.safety import Command
+from deploy.hardware.calibration import Calibration, read_calibration
+from deploy.hardware.estimate import Estimate
+from deploy.hardware.framing import fit
+from deploy.hardware.motors import INSIST_S, Motors, OpenBus, insist, linux_bus, live
+from deploy.hardware.webcam import Webcam, open_camera
 from deploy.vehicles import Frame, VehicleError, VehicleSpec
-from deploy.webcam import Webcam, open_camera
 
 START_S = 30.0  # to wait for the motors' process, beside the time that the ESC takes
 ANSWER_S = 0.5  # a write to the board takes 1 ms; a process that says nothing for so long is dead or stopped
@@ -27,8 +27,8 @@ ANSWER_S = 0.5  # a write to the board takes 1 ms; a process that says nothing f
 class PwmCar:
     """See `deploy.vehicles.Vehicle`; it measures neither speed nor steering, so frames have those of an `Estimate`.
 
-    The motors are in a process of their own (`deploy.motors`): however the control loop dies, or is stopped, the car is
-    told to stop when its command expires. Should that process die, the next `send` stops the car from here.
+    The motors are in a process of their own (`deploy.hardware.motors`): however the control loop dies, or is stopped,
+    the car is told to stop when its command expires. Should that process die, the next `send` stops the car from here.
     open_bus, open_camera: what a test exchanges; the first must be picklable.
     Raises CalibrationError, and VehicleError if board or camera is not there.
     """

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.clock import Time
+from deploy.driving.safety import Command
 from deploy.realtime import realtime
-from deploy.safety import Command
 from deploy.vehicles import Frame, Truth, VehicleSpec
 from sim.car import SUBSTEP_S
 from sim.scenario import load_scenario

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from agent.evaluate import Row, Training
 from agent.report import ReportConfig, plot_learning, plot_round_trips, report
-from deploy.drive_log import Entry
+from deploy.log.entries import Entry
 from deploy.vehicles import Truth
 from tests.agent.runs import write_run
 from tests.deploy.entries import entry as plain

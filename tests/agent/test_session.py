@@ -15,8 +15,8 @@ from agent.noise import OrnsteinUhlenbeckConfig
 from agent.pupil import CHUNK, Pupil, progress_m
 from agent.session import Session
 from deploy.clock import RateKeeper, Stalls
+from deploy.driving.safety import Limits
 from deploy.observation import StateVector
-from deploy.safety import Limits
 from deploy.safety_drivers import Phase, Request, SafetyConfig, Task
 from deploy.safety_drivers.scripted import ScriptedDriver
 from deploy.vehicles import Frame

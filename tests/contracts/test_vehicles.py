@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 import numpy as np
 import pytest
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from deploy.vehicles import VEHICLES, Frame, Vehicle
 from tests.deploy.boards import FakeBoard, FakeCapture, write_calibration
 

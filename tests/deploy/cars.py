@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from deploy.vehicles import Frame, Truth, VehicleSpec
 
 SPEC = VehicleSpec(image_height=8, image_width=8, top_speed_mps=2.0, max_steering_rad=0.5, max_steering_rate_radps=1.0)

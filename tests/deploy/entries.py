@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from deploy.drive_log import DriveFacts, Entry
-from deploy.log_writer import DriveLog
-from deploy.safety import Command, Inputs, Limits, Memory
+from deploy.driving.safety import Command, Inputs, Limits, Memory
+from deploy.log.entries import DriveFacts, Entry
+from deploy.log.writer import DriveLog
 from tests.deploy.policies import SPEC
 
 PERIOD_S = 0.1

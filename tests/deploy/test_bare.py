@@ -16,12 +16,19 @@ from tests.refusal import import_without
 ROOT = Path(__file__).parents[2]
 BLOCKED = import_without(
     {"torch", "gymnasium", "pybullet", "sim", "agent", "perception", "adafruit_pca9685"},
-    *("deploy.server", "deploy.drive", "deploy.client", "deploy.replay", "deploy.vehicles.pwm", "deploy.gamepad"),
+    *(
+        "deploy.policy_server.server",
+        "deploy.driving.drive",
+        "deploy.client",
+        "deploy.log.replay",
+        "deploy.vehicles.pwm",
+        "deploy.seats.gamepad",
+    ),
     *("deploy.safety_drivers.keyboard", "deploy.safety_drivers.scripted", "deploy.safety_drivers.dashboard"),
     *("deploy.dashboard.app", "deploy.dashboard.command", "deploy.dashboard.rebuild"),
 )
 SERVE = (
-    "import sys; from pathlib import Path; from deploy.server import *; "
+    "import sys; from pathlib import Path; from deploy.policy_server.server import *; "
     "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"
 )
 

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from deploy.client import PolicyClient, ServerError
-from deploy.faults import Fault
+from deploy.driving.faults import Fault
 from deploy.sockets import bind
 from deploy.wire import Act, Action, Hello, Message, PolicyInfo, Refusal, pack, unpack
 from tests.deploy.policies import IMAGE, SPEC, STATE

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from deploy.donkeycar_part import LapwingPilot
-from deploy.faults import Fault
+from deploy.driving.faults import Fault
 from deploy.policy_spec import PolicyError
 from deploy.wire import Action, PolicyInfo
 from tests.deploy.policies import SPEC, constant_policy
 
 ROOT = Path(__file__).parents[2]
 SERVE = (
-    "import sys; from pathlib import Path; from deploy.server import *; "
+    "import sys; from pathlib import Path; from deploy.policy_server.server import *; "
     "serve(ServeConfig(Path(sys.argv[1]), sys.argv[2]))"
 )
 TOP_MPS, MAX_RAD, RATE_RADPS = SPEC.top_speed_mps, SPEC.max_steering_rad, SPEC.max_steering_rate_radps

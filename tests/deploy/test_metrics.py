@@ -6,7 +6,7 @@ import urllib.request
 import msgspec
 import pytest
 
-from deploy.faults import Fault
+from deploy.driving.faults import Fault
 from deploy.metrics import LoopMetrics, MetricsError, exposed
 from tests.deploy.entries import entry
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from deploy.vehicles import VehicleError
 from deploy.vehicles.pwm import PwmCar
 from tests.deploy.boards import FORWARD, HALF, STOP, FakeCapture, LooseBoard, PipedBoard, esc, servo, write_calibration
@@ -22,7 +22,7 @@ LOOP = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from deploy.vehicles.pwm import PwmCar
 from tests.deploy.boards import FakeCapture, PipedBoard
 

@@ -11,7 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from deploy.vehicles import VEHICLES, CarConfig, VehicleError, open_vehicle
 from deploy.vehicles.simulated import RealTimeWorld, SimulatedCar
 from tests.deploy.policies import SPEC

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.safety import Command
+from deploy.driving.safety import Command
 from perception.dataset import Dataset
 from perception.recorder import LONGEST, Recorder, recording_of
 from perception.shards import DatasetError

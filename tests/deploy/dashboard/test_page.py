@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from deploy.log_reader import read_log
+from deploy.log.reader import read_log
 from tests.deploy.dashboard.browser import (
     LOSSES,
     SOON_S,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from deploy.controls import Controls, Hands
 from deploy.dashboard.link import Link
 from deploy.dashboard.messages import Choose, Held, LetGo, Picture, Press, encode, picture, told
 from deploy.dashboard.seat import DashboardSeat
-from deploy.loop import Tick
+from deploy.driving.controls import Controls, Hands
+from deploy.driving.loop import Tick
 from tests.deploy.cars import frame
 from tests.deploy.entries import entry
 

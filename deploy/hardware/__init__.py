@@ -1,0 +1,1 @@
+"""What a real car is made of; `deploy.vehicles` puts it together."""
