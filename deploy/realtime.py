@@ -8,16 +8,17 @@ from contextlib import contextmanager
 import zmq
 
 PRIORITY = 50  # of 1 to 99: above all ordinary programs, and equal to the kernel's own interrupt threads
+WATCHDOG = PRIORITY + 1  # of what stops a car whose loop spins: it must get the core even then
 MCL_CURRENT, MCL_FUTURE = 1, 2  # all memory that is there, and all that comes (mlockall(2))
 
 
 @contextmanager
-def realtime() -> Iterator[list[str]]:
+def realtime(priority: int = PRIORITY) -> Iterator[list[str]]:
     """Run what is inside before everything else, with its memory locked; yields what was not permitted, and why.
 
     It is for this thread alone; what is started meanwhile, processes and threads, is ordinary.
     """
-    denied = [what for what in (_scheduled(), _locked()) if what]
+    denied = [what for what in (_scheduled(priority), _locked()) if what]
     try:
         yield denied
     finally:
@@ -57,11 +58,13 @@ def _core() -> int:
     return max(os.sched_getaffinity(0))
 
 
-def _scheduled() -> str | None:
+def _scheduled(priority: int) -> str | None:
+    """A loop gets its priority only where its watchdog may have the one above: else it could starve that."""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+        for asked in (WATCHDOG, priority):
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(asked))
     except OSError as error:
-        return f"SCHED_FIFO ({error.strerror}; allow it by `ulimit -r {PRIORITY}` or CAP_SYS_NICE)"
+        return f"SCHED_FIFO ({error.strerror}; allow it by `ulimit -r {WATCHDOG}` or CAP_SYS_NICE)"
     return None
 
 

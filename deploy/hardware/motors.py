@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from deploy.driving.safety import STANDSTILL, Command
 from deploy.hardware.calibration import Calibration
-from deploy.realtime import realtime
+from deploy.realtime import WATCHDOG, realtime
 from deploy.vehicles import VehicleError
 
 STEPS = 4096  # of a pulse's period: the board counts in 12 bits
+LONGEST_COMMAND_S = 0.5  # that a command counts, whatever the loop says of it
 INSIST_S = 5.0  # that a board which does not answer is told to stop, again and again
 AGAIN_S = 0.01
+NOT_STOPPED = "the car could NOT be stopped; cut its power"
 
 OpenBus = Callable[[int], Any]  # number of an I2C bus -> what the board's driver calls an I2C
 
@@ -68,13 +70,18 @@ class Motors:
         """Steer and drive as told, unless the command has expired; returns what the motors received, (2,)."""
         steering = self._steer(command.steering)
         if command.speed > STANDSTILL and now_s < command.expires_at_s:
-            self._state, self.due_s = "driving", command.expires_at_s
+            self._state, self.due_s = "driving", min(command.expires_at_s, now_s + LONGEST_COMMAND_S)
             return np.array([steering, self._drive(command.speed)], np.float32)
         if self._state == "driving":
             self.expire(now_s)
         elif self._state == "standing":
             self.stop()
         return np.array([steering, STANDSTILL], np.float32)
+
+    @property
+    def driving(self) -> bool:
+        """Whether the car moves by a command that has not expired yet."""
+        return self._state == "driving"
 
     def expire(self, now_s: float) -> None:
         """Nobody commands the car any more: brake, or end braking."""
@@ -116,7 +123,8 @@ class Motors:
 def live(pipe: Connection, calibration: Calibration, open_bus: OpenBus) -> None:
     """The process that owns the bus: obeys commands until the other end of the pipe is closed, and always stops.
 
-    What goes wrong is told as a VehicleError, and ends it.
+    What goes wrong is told as a VehicleError, and ends it; that the car could not be stopped also on standard error, as
+    the loop may be gone.
     """
     os.setsid()  # the terminal's Ctrl-C, Ctrl-Z and hang-up are for the loop; this process is to outlive it
     signal.signal(signal.SIGTERM, _end)
@@ -125,20 +133,22 @@ def live(pipe: Connection, calibration: Calibration, open_bus: OpenBus) -> None:
         motors = Motors(open_bus(calibration.i2c_bus), calibration)
     except (OSError, ValueError) as error:
         return pipe.send(VehicleError(f"{where} does not answer: {error}"))
-    try:
-        with realtime(), suppress(EOFError, ConnectionError):
-            time.sleep(calibration.arming_s)
-            pipe.send("ready")
-            _obey(pipe, motors)
-    except OSError as error:
-        with suppress(ConnectionError):
-            pipe.send(VehicleError(f"{where} does not answer any more: {error}"))
-    finally:
-        insist(motors.stop)
+    with realtime(WATCHDOG):
+        try:
+            with suppress(EOFError, ConnectionError):
+                time.sleep(calibration.arming_s)
+                pipe.send("ready")
+                _obey(pipe, motors)
+        except OSError as error:
+            with suppress(ConnectionError):
+                pipe.send(VehicleError(f"{where} does not answer any more: {error}"))
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is to interrupt what follows
+            if not come_to_rest(motors):
+                sys.exit(f"{where} does not answer: {NOT_STOPPED}")
 
 
 def _end(number: int, _frame: object) -> None:
-    """Stop, and let nothing interrupt that."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit()
 
@@ -152,8 +162,17 @@ def _obey(pipe: Connection, motors: Motors) -> None:
             motors.expire(time.monotonic())
 
 
-def insist(stop: Callable[[], object]) -> None:
-    """Try again for a while what a loose wire may have spoiled."""
+def come_to_rest(motors: Motors) -> bool:
+    """Brake as if the command had expired, let braking last its time, then tell neutral; whether the board heard it."""
+    if motors.driving and not insist(lambda: motors.expire(time.monotonic())):
+        return False
+    if motors.due_s is not None:
+        time.sleep(max(motors.due_s - time.monotonic(), 0.0))
+    return insist(motors.stop)
+
+
+def insist(stop: Callable[[], object]) -> bool:
+    """Try again for a while what a loose wire may have spoiled; whether it succeeded."""
     until_s = time.monotonic() + INSIST_S
     while time.monotonic() < until_s:
         try:
@@ -161,4 +180,5 @@ def insist(stop: Callable[[], object]) -> None:
         except (OSError, ValueError):  # the latter from the driver, if the board is not there at all
             time.sleep(AGAIN_S)
         else:
-            return
+            return True
+    return False

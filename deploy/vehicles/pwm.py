@@ -16,7 +16,7 @@ from deploy.driving.safety import Command
 from deploy.hardware.calibration import Calibration, read_calibration
 from deploy.hardware.estimate import Estimate
 from deploy.hardware.framing import fit
-from deploy.hardware.motors import INSIST_S, Motors, OpenBus, insist, linux_bus, live
+from deploy.hardware.motors import INSIST_S, LONGEST_COMMAND_S, NOT_STOPPED, Motors, OpenBus, insist, linux_bus, live
 from deploy.hardware.webcam import Webcam, open_camera
 from deploy.vehicles import Frame, VehicleError, VehicleSpec
 
@@ -69,14 +69,16 @@ class PwmCar:
         )
 
     def send(self, command: Command) -> NDArray[np.float32]:
-        """Drive by `command` until it expires; returns what the pulses were, (2,).
+        """Drive by `command` until it expires, for `LONGEST_COMMAND_S` at most; returns what the pulses were, (2,).
 
         Raises VehicleError when the board does not answer any more, ValueError for a command that is no number.
         """
         if not isfinite(command.steering + command.speed):
             raise ValueError(f"command is {command}; expected two numbers")
         sent = self._ask(command)
-        self._estimate.told(float(sent[0]), float(sent[1]), monotonic(), command.expires_at_s)
+        now_s = monotonic()
+        expires_at_s = min(command.expires_at_s, now_s + LONGEST_COMMAND_S)
+        self._estimate.told(float(sent[0]), float(sent[1]), now_s, expires_at_s)
         return sent
 
     def picture(self) -> NDArray[np.uint8]:
@@ -84,9 +86,9 @@ class PwmCar:
         return self._webcam.newest().image
 
     def close(self) -> None:
-        """Stop the car, and let go of board and camera."""
+        """Bring the car to rest, and let go of board and camera."""
         self._pipe.close()
-        self._process.join(timeout=INSIST_S + 1)
+        self._process.join(timeout=2 * INSIST_S + self._calibration.brake_s + 1)
         self._process.kill()  # if it hangs, the car was stopped long ago
         self._process.join()
         self._process.close()
@@ -111,8 +113,9 @@ class PwmCar:
         with suppress(EOFError, ConnectionError):
             answer = self._pipe.recv() if self._pipe.poll(within_s) else None
         if answer is None:
-            insist(lambda: Motors(self._open_bus(self._calibration.i2c_bus), self._calibration))
-            raise VehicleError("the process that owns the motors died or hung; the car was stopped in its stead")
+            stopped = insist(lambda: Motors(self._open_bus(self._calibration.i2c_bus), self._calibration))
+            what = "the car was stopped in its stead" if stopped else NOT_STOPPED
+            raise VehicleError(f"the process that owns the motors died or hung; {what}")
         if isinstance(answer, VehicleError):
             raise answer
         return answer

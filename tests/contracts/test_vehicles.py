@@ -1,6 +1,6 @@
 """Every vehicle keeps the promises of `deploy.vehicles.Vehicle`, whatever it is made of; hardware is faked.
 
-A car that measures no speed only says here that it stops; tests/deploy/test_pwm.py looks at the pulses.
+A car that measures no speed only says here that it stops; tests/deploy/vehicles/test_pwm.py looks at the pulses.
 """
 
 import select

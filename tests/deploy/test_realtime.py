@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.realtime import PRIORITY, Steal, pinned, realtime
+from deploy.realtime import PRIORITY, WATCHDOG, Steal, pinned, realtime
 
 ROOT = Path(__file__).parents[2]
 ASK = "import os; from deploy.realtime import realtime\nwith realtime() as denied: print(denied)"
@@ -20,6 +20,27 @@ def test_inside_the_loop_comes_before_all_else_if_that_is_permitted_and_outside_
         assert scheduled != any("SCHED_FIFO" in what for what in denied)
         assert not scheduled or os.sched_getparam(0).sched_priority == PRIORITY
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_a_watchdog_comes_before_the_loop_that_it_watches():
+    with realtime(WATCHDOG) as denied:
+        assert denied or os.sched_getparam(0).sched_priority == 51
+    assert (PRIORITY, WATCHDOG) == (50, 51)
+
+
+@pytest.mark.parametrize(("allowed", "granted"), [(49, None), (50, None), (51, 50)])
+def test_a_loop_is_not_put_first_where_its_watchdog_could_not_be_put_above_it(monkeypatch, allowed, granted):
+    priorities = []
+
+    def kernel(_pid: int, _policy: int, param: os.sched_param) -> None:
+        if param.sched_priority > allowed:
+            raise PermissionError(1, "Operation not permitted")
+        priorities.append(param.sched_priority)
+
+    monkeypatch.setattr(os, "sched_setscheduler", kernel)
+    with realtime() as denied:
+        assert any("SCHED_FIFO" in what for what in denied) == (granted is None)
+    assert (priorities or [None])[-1] == granted
 
 
 def test_what_comes_before_all_else_stays_on_the_last_core_and_nothing_else_does():
@@ -41,7 +62,7 @@ def test_who_is_not_permitted_is_told_what_is_missing_and_how_to_allow_it():
     powerless = ["setpriv", "--bounding-set=-sys_nice,-ipc_lock"] if os.getuid() == 0 else []
     command = [*powerless, sys.executable, "-c", ASK]
     told = subprocess.run(command, cwd=ROOT, preexec_fn=be_limited, capture_output=True, text=True)
-    assert "SCHED_FIFO (Operation not permitted; allow it by `ulimit -r 50` or CAP_SYS_NICE)" in told.stdout
+    assert "SCHED_FIFO (Operation not permitted; allow it by `ulimit -r 51` or CAP_SYS_NICE)" in told.stdout
     assert "locked memory" in told.stdout
 
 

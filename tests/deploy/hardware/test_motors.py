@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deploy.driving.safety import Command
 from deploy.hardware.calibration import Calibration, read_calibration
-from deploy.hardware.motors import Motors, insist
+from deploy.hardware.motors import Motors, come_to_rest, insist
 from tests.deploy.boards import CALIBRATION, FORWARD, HALF, STOP, FakeBoard, esc, servo, write_calibration
 
 NOW_S = 100.0
@@ -17,9 +17,29 @@ def command(steering: float, speed: float, for_s: float = 0.15) -> Command:
     return Command(steering, speed, NOW_S + for_s)
 
 
+class Clock:
+    """In the place of `time`: only who sleeps lets it pass."""
+
+    def __init__(self):
+        self.now_s = NOW_S
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, duration_s: float) -> None:
+        self.now_s += duration_s
+
+
 @pytest.fixture
 def board():
     return FakeBoard()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("deploy.hardware.motors.time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -123,7 +143,13 @@ def test_an_esc_that_can_brakes_for_a_while_and_is_told_neutral_then(tmp_path, b
     assert board.writes[3:] == [servo(368), esc(STOP)]
 
 
-moves = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-0.1, 0.3), st.floats(0, 0.5))
+@pytest.mark.parametrize(("for_s", "lasts_s"), [(0.15, 0.15), (0.5, 0.5), (0.51, 0.5), (1e6, 0.5), (float("inf"), 0.5)])
+def test_a_command_counts_for_half_a_second_at_most_whatever_the_loop_says(motors, for_s, lasts_s):
+    motors.obey(command(0.0, 1.0, for_s), NOW_S)
+    assert motors.due_s == pytest.approx(NOW_S + lasts_s)
+
+
+moves = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-0.1, 2.0), st.floats(0, 1.0))
 
 
 @given(st.lists(moves, max_size=12), st.booleans())
@@ -132,8 +158,8 @@ def test_whatever_it_is_told_it_never_drives_beyond_a_command_and_stands_in_the_
     board, now_s, expires_at_s = FakeBoard(), NOW_S, NOW_S
     motors = Motors(board, calibration)
     for steering, speed, for_s, wait_s in [*commands, (0.0, -1.0, 0.0, 10.0)]:
-        expires_at_s, until_s = now_s + for_s, now_s + wait_s
-        motors.obey(Command(steering, speed, expires_at_s), now_s)
+        expires_at_s, until_s = now_s + min(for_s, 0.5), now_s + wait_s
+        motors.obey(Command(steering, speed, now_s + for_s), now_s)
         assert board.pulse(0) <= STOP or now_s < expires_at_s
         while motors.due_s is not None and motors.due_s <= until_s:
             now_s = max(now_s, motors.due_s)
@@ -148,8 +174,57 @@ def test_a_board_that_does_not_acknowledge_is_told_to_stop_until_it_does(motors,
     motors.obey(command(0.0, 1.0), NOW_S)
     board.writes.clear()
     board.fails = 3
-    insist(motors.stop)
+    assert insist(motors.stop)
     assert board.writes == [esc(STOP)]
+
+
+def test_who_insists_in_vain_for_5_s_says_so(motors, board, clock):
+    board.fails = 10**9
+    assert not insist(motors.stop)
+    assert clock.now_s == pytest.approx(NOW_S + 5.0, abs=0.02)
+
+
+# -- coming to rest, whatever is the end of the process
+
+BRAKE = 319  # 1300 / 4.08 = 318.6
+
+
+@pytest.fixture
+def braking_motors(tmp_path, board):
+    motors = Motors(board, read_calibration(write_calibration(tmp_path, "brake_us = 1300\nbrake_s = 0.4")))
+    motors.obey(command(0.0, 1.0), NOW_S)
+    board.writes.clear()
+    return motors
+
+
+@pytest.mark.parametrize("fails", [0, 3])  # of a wire that is loose for a moment
+def test_a_car_that_drives_comes_to_rest_by_braking_for_all_of_its_time(braking_motors, board, clock, fails):
+    board.fails = fails
+    assert come_to_rest(braking_motors)
+    assert board.writes == [esc(BRAKE), esc(STOP)]
+    assert clock.now_s == pytest.approx(NOW_S + fails * 0.01 + 0.4)
+
+
+def test_a_braking_under_way_is_not_cut_short_nor_begun_again(braking_motors, board, clock):
+    braking_motors.expire(NOW_S)
+    clock.now_s += 0.1
+    assert come_to_rest(braking_motors)
+    assert board.writes == [esc(BRAKE), esc(STOP)]
+    assert clock.now_s == pytest.approx(NOW_S + 0.4)
+
+
+def test_a_car_that_stands_is_told_neutral_and_not_to_brake_which_could_be_reverse(braking_motors, board, clock):
+    braking_motors.expire(NOW_S)
+    braking_motors.expire(NOW_S + 0.4)
+    board.writes.clear()
+    assert come_to_rest(braking_motors)
+    assert (board.writes, clock.now_s) == ([esc(STOP)], NOW_S)
+
+
+def test_a_car_whose_board_is_gone_does_not_count_as_at_rest(braking_motors, board, clock):
+    board.fails = 10**9
+    assert not come_to_rest(braking_motors)
+    assert board.writes == []
 
 
 def test_a_board_that_is_not_there_is_an_error(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from deploy.driving.safety import Command
+from deploy.realtime import realtime
 from deploy.vehicles import VehicleError
 from deploy.vehicles.pwm import PwmCar
 from tests.deploy.boards import FORWARD, HALF, STOP, FakeCapture, LooseBoard, PipedBoard, esc, servo, write_calibration
@@ -109,6 +111,22 @@ def test_its_frames_are_the_cameras_with_an_estimate_of_speed(car):
     assert car.picture().shape == (12, 16, 3)
 
 
+def test_its_estimate_knows_that_a_command_counts_for_half_a_second_at_most(car):
+    took_s = 1.0
+    while took_s > 0.1:  # until the machine has not stood still meanwhile
+        sent_at_s = time.monotonic()
+        car.send(Command(0.0, 1.0, sent_at_s + 1e6))
+        took_s = time.monotonic() - sent_at_s
+    fastest_mps, _ = car._estimate.at(sent_at_s + 0.6)
+    assert car._estimate.at(sent_at_s + 5.0)[0] < 0.01 < 1.0 < fastest_mps  # 2 m/s · (1 − exp(−0.5 / 0.4)) = 1.43
+
+
+def test_its_motors_process_comes_before_a_loop_that_spins(car):
+    with realtime() as denied:  # as a loop asks for it
+        ours = os.sched_getparam(0).sched_priority
+        assert any("SCHED_FIFO" in what for what in denied) or os.sched_getparam(car._process.pid).sched_priority > ours
+
+
 def test_a_command_that_is_no_number_is_refused(car):
     with pytest.raises(ValueError, match="expected two numbers"):
         car.send(Command(float("nan"), 0.0, 1e9))
@@ -122,6 +140,35 @@ def test_if_the_motors_process_is_killed_the_car_is_stopped_from_here(car, bus):
     with pytest.raises(VehicleError, match="the car was stopped in its stead"):
         car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
     assert bus.until(esc(STOP))[1] == os.getpid()
+
+
+def test_if_the_car_cannot_be_stopped_from_here_either_that_is_said(tmp_path, bus, monkeypatch):
+    monkeypatch.setattr("deploy.hardware.motors.INSIST_S", 0.05)
+    loose = tmp_path / "loose"
+    board = partial(LooseBoard, bus.path, loose)
+    with closing(PwmCar(0, 0.0, write_calibration(tmp_path), board, lambda _: FakeCapture())) as car:
+        os.kill(car._process.pid, signal.SIGKILL)
+        car._process.join()
+        loose.touch()
+        with pytest.raises(VehicleError, match="the car could NOT be stopped; cut its power"):
+            car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "closed"])
+def test_whatever_ends_the_motors_process_it_brakes_first_and_is_not_interrupted_at_that(tmp_path, bus, end):
+    calibration = write_calibration(tmp_path, "brake_us = 1300\nbrake_s = 0.4")
+    with closing(PwmCar(0, 0.0, calibration, partial(PipedBoard, bus.path), lambda _: FakeCapture())) as car:
+        bus.until(servo(STOP))
+        car.send(Command(0.0, 1.0, time.monotonic() + 1e6))
+        bus.until(esc(FORWARD))
+        if end == "SIGTERM":
+            os.kill(car._process.pid, signal.SIGTERM)
+        else:
+            car._pipe.close()
+        braked_at_s, *_ = bus.until(esc(319))  # 1300 / 4.08 = 318.6
+        os.kill(car._process.pid, signal.SIGTERM)
+        stopped_at_s, *_ = bus.until(esc(STOP))
+    assert stopped_at_s - braked_at_s > 0.35
 
 
 def test_the_motors_process_stops_the_car_when_it_is_told_to_end(car, bus):
@@ -178,7 +225,7 @@ def test_a_bus_that_is_not_there_is_told_in_one_line(tmp_path):
     ("number", "group", "for_s"),
     [
         pytest.param(signal.SIGKILL, False, 1e6, id="kill -9"),
-        pytest.param(signal.SIGSTOP, True, 1.0, id="stopped with all of its terminal's processes"),
+        pytest.param(signal.SIGSTOP, True, 0.45, id="stopped with all of its terminal's processes"),
         pytest.param(signal.SIGHUP, True, 1e6, id="its terminal is closed"),
     ],
 )
@@ -192,9 +239,8 @@ def test_the_stop_pulse_is_written_when_the_loop_dies_or_hangs(tmp_path, bus, nu
         bus.until(esc(FORWARD))
         (os.killpg if group else os.kill)(loop.pid, number)
         stopped_at_s, *_ = bus.until(esc(STOP))
-        if number == signal.SIGSTOP:
-            assert stopped_at_s >= expires_at_s
-            loop.kill()
+        loop.kill()  # as one that is only stopped would be waited for
+        assert number != signal.SIGSTOP or stopped_at_s >= expires_at_s
         assert select.select([motors], [], [], SOON_S)[0], "the motors' process lives on"
         os.close(motors)
 
