@@ -54,6 +54,11 @@ class Controls:
         self._asks: list[Ask] = []
         self._hands: Hands | None = None
 
+    @property
+    def mode(self) -> Mode:
+        """Who drives, as was chosen last."""
+        return self._mode
+
     def ask(self, ask: Ask) -> None:
         """Ask the safety machine for something; it is heard in the next cycle."""
         with self._lock:

@@ -14,8 +14,9 @@ class Keyboard:
     """Says by `poll` what has been pressed; an arrow key takes over from the policy.
 
     Arrows turn and speed up by a tenth of what the car can do. Who drives by them keeps pressing: a car that hears none
-    for `HOLD_S` stops, for a keyboard cannot tell a hand that rests from one that is gone. Raises TerminalError where
-    standard input is no terminal.
+    for `HOLD_S` stops, for a keyboard cannot tell a hand that rests from one that is gone. The next arrow then begins
+    with straight wheels and a standing car, as one does after every other key. Raises TerminalError where standard
+    input is no terminal.
     """
 
     hint = (
@@ -25,9 +26,8 @@ class Keyboard:
 
     def __init__(self) -> None:
         self._terminal = Terminal()
-        self._mode: Mode | None = None  # chosen here
-        self._steering, self._speed = 0.0, STANDSTILL
         self._gone = False
+        self._begin()
 
     def poll(self, controls: Controls, now_s: float) -> None:
         """Tell `controls` what was pressed since the last time; never waits. A terminal that is gone stops the car."""
@@ -48,18 +48,23 @@ class Keyboard:
 
     def _press(self, key: bytes, controls: Controls, now_s: float) -> None:
         if key in ASKS:
+            self._begin()
             controls.ask(ASKS[key])
         elif key in MODES:
-            self._choose(MODES[key], controls)
+            self._begin()
+            controls.choose(MODES[key])
         elif key in ARROWS:
-            if self._mode in (None, "local"):
-                self._choose("user", controls)
+            if controls.mode == "local":
+                controls.choose("user")
+            if now_s >= self._until_s:
+                self._begin()
             left, faster = ARROWS[key]
             self._steering = min(max(self._steering + left, -1.0), 1.0)
             self._speed = min(max(self._speed + faster, STANDSTILL), 1.0)
-            controls.hold(self._steering, self._speed, now_s + HOLD_S)
+            self._until_s = now_s + HOLD_S
+            controls.hold(self._steering, self._speed, self._until_s)
 
-    def _choose(self, mode: Mode, controls: Controls) -> None:
-        """From now on; hands begin with straight wheels and a standing car."""
-        self._mode, self._steering, self._speed = mode, 0.0, STANDSTILL
-        controls.choose(mode)
+    def _begin(self) -> None:
+        """Hands begin with straight wheels and a standing car."""
+        self._steering, self._speed = 0.0, STANDSTILL
+        self._until_s = float("-inf")  # then the hands have gone silent

@@ -19,7 +19,7 @@ def test_a_mode_stays_until_another_is_chosen():
     controls = Controls("user")
     assert [controls.hear(t).mode for t in (0.0, 1.0)] == ["user", "user"]
     controls.choose("local_angle")
-    assert controls.hear(2.0).mode == "local_angle"
+    assert controls.mode == controls.hear(2.0).mode == "local_angle"
 
 
 def test_hands_must_be_said_again_and_can_be_taken_off():

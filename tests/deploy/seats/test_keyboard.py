@@ -52,6 +52,43 @@ def test_leaving_all_to_the_policy_forgets_where_the_hands_were(type_keys):
     assert heard(type_keys, *[UP] * 9, b"lu", UP).hands.speed == pytest.approx(-0.9)
 
 
+@pytest.fixture
+def keyboard(type_keys):
+    keyboard = Keyboard()
+    yield keyboard
+    keyboard.close()
+
+
+@pytest.mark.parametrize(("later_s", "speed"), [(0.69, -0.2), (0.7, -1.0), (300.0, -1.0)])
+def test_whoever_has_gone_silent_begins_again_with_straight_wheels_and_a_standing_car(
+    keyboard, type_keys, later_s, speed
+):
+    controls = Controls()
+    type_keys(UP * 8 + LEFT * 3)
+    keyboard.poll(controls, 10.0)
+    type_keys(LEFT)
+    keyboard.poll(controls, 10.0 + later_s)
+    hands = controls.hear(10.0 + later_s).hands
+    assert (hands.steering, hands.speed) == pytest.approx((0.4 if later_s < 0.7 else 0.1, speed))
+
+
+@pytest.mark.parametrize("key", [b" ", b"x", b"s", b"r"])
+def test_after_a_stop_or_a_start_hands_begin_with_straight_wheels_and_a_standing_car(type_keys, key):
+    hands = heard(type_keys, UP * 8, LEFT * 3, key, LEFT).hands
+    assert (hands.steering, hands.speed) == pytest.approx((0.1, -1.0))
+
+
+@pytest.mark.parametrize(("chosen", "mode"), [("local", "user"), ("user", "user"), ("local_angle", "local_angle")])
+def test_an_arrow_takes_over_from_the_policy_whoever_has_chosen_that_it_drives(keyboard, type_keys, chosen, mode):
+    controls = Controls()
+    type_keys(b"u")
+    keyboard.poll(controls, 10.0)
+    controls.choose(chosen)  # at the gamepad, or at the page
+    type_keys(UP)
+    keyboard.poll(controls, 10.1)
+    assert controls.mode == mode
+
+
 def test_hands_that_press_nothing_any_more_are_gone(type_keys):
     keyboard, controls = Keyboard(), Controls()
     type_keys(UP)
