@@ -61,11 +61,17 @@ class Ear:
 
     def _objection(self, page: Hashable, message: FromPage, now_s: float) -> str | None:
         match message:
-            case Hold() if self._driver not in (None, page) and now_s < self._driver_until_s:
+            case Hold() | Choose() if self._driver not in (None, page) and now_s < self._driver_until_s:
                 return "another page has the wheel"
             case Press(ask=asked) | Give(order=asked) if asked not in MOVING:
                 return None
-            case Hold(seen_s=seen_s) | Here(seen_s=seen_s) | Press(seen_s=seen_s) | Give(seen_s=seen_s):
+            case (
+                Hold(seen_s=seen_s)
+                | Here(seen_s=seen_s)
+                | Choose(seen_s=seen_s)
+                | Press(seen_s=seen_s)
+                | Give(seen_s=seen_s)
+            ):
                 fresh = 0 <= now_s - seen_s <= SEEN_S
                 return None if fresh else "what this page shows is too old to drive by"
         return None

@@ -131,6 +131,7 @@ class Choose(Message, frozen=True, kw_only=True):
     """Who is to drive."""
 
     mode: Mode
+    seen_s: float
 
 
 class Press(Message, frozen=True, kw_only=True):

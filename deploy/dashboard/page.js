@@ -202,7 +202,7 @@ by("estop").addEventListener("click", emergency); // by keyboard, too
 for (const button of document.querySelectorAll("[data-ask]")) button.onclick = () => press(button.dataset.ask);
 for (const button of document.querySelectorAll("[data-order]")) button.onclick = () => give(button.dataset.order);
 for (const button of document.querySelectorAll("[data-mode]")) {
-  button.onclick = () => ask({ type: "choose", mode: button.dataset.mode });
+  button.onclick = () => ask({ type: "choose", mode: button.dataset.mode, seen_s: shown });
 }
 addEventListener("keydown", (event) => {
   if (event.key !== " " || event.repeat || by("estop").hidden) return;

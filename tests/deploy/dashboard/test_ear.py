@@ -7,7 +7,8 @@ from deploy.dashboard.messages import Choose, Give, Held, Here, Hold, LetGo, Pre
 
 NOW_S = 100.0
 HOLD = Hold(steering=0.5, speed=-0.2, seen_s=NOW_S - 0.1)
-REQUESTS = [HOLD, Here(seen_s=NOW_S), Choose(mode="user"), Press(ask="e_stop"), Press(ask="start", seen_s=NOW_S)]
+CHOOSE = Choose(mode="local", seen_s=NOW_S - 0.1)
+REQUESTS = [HOLD, Here(seen_s=NOW_S), CHOOSE, Press(ask="e_stop"), Press(ask="start", seen_s=NOW_S)]
 
 
 class Heard(Ear):
@@ -48,6 +49,7 @@ def test_who_sees_no_fresh_picture_cannot_make_the_car_move(seen_s):
     ear = Heard("a")
     for message in (
         Hold(steering=0.0, speed=1.0, seen_s=seen_s),
+        Choose(mode="local", seen_s=seen_s),
         Press(ask="start", seen_s=seen_s),
         Press(ask="reset", seen_s=seen_s),
         Give(order="train", seen_s=seen_s),
@@ -70,9 +72,11 @@ def test_one_page_at_a_time_has_the_wheel():
     ear = Heard("a", "b")
     ear.hear("a", HOLD, NOW_S)
     assert ear.hear("b", HOLD, NOW_S + 0.13) == "another page has the wheel"
+    assert ear.hear("b", CHOOSE, NOW_S + 0.13) == "another page has the wheel"
     assert ear.hear("b", Press(ask="e_stop"), NOW_S + 0.13) is None  # which any of them may
     assert ear.hear("b", HOLD, NOW_S + 0.14) is None  # the first has let go by saying nothing
-    assert [type(said) for said in ear.said] == [Held, Press, Held]
+    assert ear.hear("b", CHOOSE, NOW_S + 0.14) is None
+    assert [type(said) for said in ear.said] == [Held, Press, Held, Choose]
 
 
 @pytest.mark.parametrize("loses", ["leave", "LetGo"])

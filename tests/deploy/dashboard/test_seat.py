@@ -79,7 +79,7 @@ def test_a_process_that_does_not_listen_is_not_waited_for_and_learns_later_what_
 
 def test_what_is_pressed_reaches_the_controls_in_one_cycle(wire):
     controls = Controls()
-    wire.say(Choose(mode="user"), Held(steering=0.5, speed=0.0, until_s=50.15), Press(ask="start"))
+    wire.say(Choose(mode="user", seen_s=50.0), Held(steering=0.5, speed=0.0, until_s=50.15), Press(ask="start"))
     wire.seat.poll(controls, 50.0)
     heard = controls.hear(50.1)
     assert (heard.mode, heard.asks, heard.hands) == ("user", ("start",), Hands(0.5, 0.0, 50.15))
