@@ -27,7 +27,7 @@ from deploy.observation import StateVector
 from deploy.vehicles import Frame, VehicleSpec
 
 HELLO_S = 10.0  # to wait for a policy server
-AWAY_S = 0.5  # after so long without `run` somebody else has driven, and all begins anew
+AWAY_S = 0.5  # after so long without `run` nobody knows what the car did meanwhile, and all begins anew
 EARLY = 0.1  # part of a period that a cycle may come too early, as donkeycar's loop is not ours
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class LapwingPilot:
 
     The policy is asked once in each of its control periods, which need not be donkeycar's. Throttle is 0 unless a valid
     answer to a picture at most `watchdog_s` old came within the last `watchdog_s`. After a fault that is not passing (a
-    black picture, an action out of range) it stays 0 until the pilot was off for `AWAY_S`.
+    black picture, an action out of range) it stays 0 until a person has driven, which `hear_mode` must be told.
 
     max_throttle: of donkeycar's, at which the car drives at the policy's top speed on the flat. speed_lag_s: until the
     car has reached 63 % of a new speed, for where no speed is measured. deadline_s: to wait for the policy.
@@ -79,7 +79,7 @@ class LapwingPilot:
         self._lock, self._ending, self._ended = Lock(), Event(), Event()
         self._seen: Seen | None = None
         self._seq, self._threaded = 0, False
-        self._begin(now())
+        self._begin(now(), armed=True)
 
     @classmethod
     def load(cls, path: str | Path, **settings: Any) -> Self:
@@ -109,6 +109,15 @@ class LapwingPilot:
         self._hand_over(image, speed_mps, steering_rad)
         return self._output()
 
+    def hear_mode(self, mode: str) -> None:
+        """donkeycar's `user/mode`, in each of its loops: once a person drives, a lasting fault is forgotten.
+
+        A pause between two calls of `run` tells nothing of a person: donkeycar's loop may have stalled.
+        """
+        if mode == "user":
+            with self._lock:
+                self._begin(self._now(), armed=True)
+
     def update(self) -> None:
         """Ask the policy in every control period until `shutdown`; donkeycar gives it a thread."""
         self._threaded = True
@@ -125,9 +134,9 @@ class LapwingPilot:
             self._ended.wait(timeout=1.0)
         self._policy.close()
 
-    def _begin(self, now_s: float) -> None:
-        """Anew: a person has chosen the pilot, and the car stands, as far as we know."""
-        self._memory = Memory.standing(now_s, armed=True)
+    def _begin(self, now_s: float, armed: bool) -> None:
+        """Anew: the car stands, as far as we know; armed: it need not wait for a person."""
+        self._memory = Memory.standing(now_s, armed=armed)
         self._estimate = Estimate(self._spec, self._speed_lag_s)
         self._vector.reset()
         self._due_s = now_s
@@ -138,7 +147,7 @@ class LapwingPilot:
         with self._lock:
             before = self._seen
             if before is None or now_s - before.handed_at_s > AWAY_S:
-                self._begin(now_s)
+                self._begin(now_s, armed=self._memory.armed)
             same = before is not None and before.image is image
             captured_at_s = before.captured_at_s if before is not None and same else now_s
             self._seen = Seen(image, captured_at_s, now_s, speed_mps, steering_rad)

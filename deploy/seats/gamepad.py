@@ -46,7 +46,9 @@ class Gamepad:
     """Says by `poll` what has been pressed and where the stick is; a pad that is gone stops the car.
 
     Only while the button for the hands is held do stick and trigger drive: a pad that falls down lets go. The trigger
-    counts once it has been seen released. `lost` is True once the pad is gone. Raises GamepadError where there is none.
+    counts once it has been seen released. `lost` is True once the pad is gone: pulled out, or removed by the kernel.
+    Nothing is told of a pad that is held still, so a radio pad that dies may hold its last word until it is removed: use
+    a cable, or keep a hand on another stop. Raises GamepadError where there is none.
     """
 
     hint = (

@@ -168,7 +168,26 @@ def test_a_picture_to_drive_blind_by_stops_the_car_and_is_logged_once(image, tol
         assert rig.drive(1.0, lambda: image.copy())[1] == 0.0
     assert [told in record.getMessage() for record in caplog.records if "camera" in record.getMessage()] == [True]
     assert rig.drive(1.0)[1] == 0.0  # a person must have looked
-    rig.clock.now_s += 1.0  # with the pilot off
+    rig.pilot.hear_mode("user")
+    assert rig.drive(1.0)[1] == 1.0
+
+
+@pytest.mark.parametrize("mode", ["local", "local_angle"])
+def test_a_pause_of_donkeycars_loop_is_no_person_who_has_looked(mode):
+    rig = Rig()
+    rig.drive(1.0)
+    rig.drive(0.2, lambda: np.zeros((120, 160, 3), np.uint8))
+    for _ in range(2):
+        rig.clock.now_s += 60.0
+        rig.pilot.hear_mode(mode)
+        assert rig.drive(1.0)[1] == 0.0
+
+
+def test_after_a_passing_fault_a_pause_takes_no_person():
+    rig = Rig(None)
+    rig.drive(1.0)
+    rig.policy.action = (0.0, 1.0)
+    rig.clock.now_s += 60.0
     assert rig.drive(1.0)[1] == 1.0
 
 
@@ -276,7 +295,7 @@ def test_it_drives_in_donkeycars_own_vehicle_loop_and_manage_py(tmp_path):
 
 def _follow_the_manual(car: Path) -> None:
     """Put the manual's lines into donkeycar's own manage.py, with a camera of noise and somebody who listens."""
-    lines = re.search(r"```python\n(from deploy.donkeycar_part.*?)```", MANUAL.read_text(), re.DOTALL).group(1)
+    lines = re.search(r"```python\n(from donkeycar.parts.*?)```", MANUAL.read_text(), re.DOTALL).group(1)
     program = (car / "manage.py").read_text()
     assert program.count(PLACE) == program.count("\n    V.start(") == 1
     program = program.replace(PLACE, indent(lines, "    ") + PLACE).replace("\n    V.start(", LISTENER + "    V.start(")
