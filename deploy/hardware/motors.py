@@ -149,6 +149,7 @@ def live(pipe: Connection, calibration: Calibration, open_bus: OpenBus) -> None:
 
 
 def _end(number: int, _frame: object) -> None:
+    """Leave by way of what brings the car to rest."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit()
 

@@ -47,8 +47,8 @@ class Gamepad:
 
     Only while the button for the hands is held do stick and trigger drive: a pad that falls down lets go. The trigger
     counts once it has been seen released. `lost` is True once the pad is gone: pulled out, or removed by the kernel.
-    Nothing is told of a pad that is held still, so a radio pad that dies may hold its last word until it is removed: use
-    a cable, or keep a hand on another stop. Raises GamepadError where there is none.
+    Nothing is told of a pad that is held still, so a radio pad that dies may hold its last word until it is removed:
+    use a cable, or keep a hand on another stop. Raises GamepadError where there is none.
     """
 
     hint = (

@@ -89,7 +89,7 @@ class PwmCar:
         """Bring the car to rest, and let go of board and camera."""
         self._pipe.close()
         self._process.join(timeout=2 * INSIST_S + self._calibration.brake_s + 1)
-        self._process.kill()  # if it hangs, the car was stopped long ago
+        self._process.kill()  # that it hangs `send` has noticed, and stopped the car
         self._process.join()
         self._process.close()
         self._webcam.close()

@@ -295,7 +295,7 @@ def test_it_drives_in_donkeycars_own_vehicle_loop_and_manage_py(tmp_path):
 
 def _follow_the_manual(car: Path) -> None:
     """Put the manual's lines into donkeycar's own manage.py, with a camera of noise and somebody who listens."""
-    lines = re.search(r"```python\n(from donkeycar.parts.*?)```", MANUAL.read_text(), re.DOTALL).group(1)
+    lines = re.search(r"```python\n(from deploy.donkeycar_part.*?)```", MANUAL.read_text(), re.DOTALL).group(1)
     program = (car / "manage.py").read_text()
     assert program.count(PLACE) == program.count("\n    V.start(") == 1
     program = program.replace(PLACE, indent(lines, "    ") + PLACE).replace("\n    V.start(", LISTENER + "    V.start(")
