@@ -256,7 +256,7 @@ def told(found: dict[str, float]) -> str:
         f"{found['added_p99_us']:g} at p99; with CURVE {found['added_curve_p50_us']:g} and "
         f"{found['added_curve_p99_us']:g}. The round trip is {found['times_infer']:g} times in-process inference. Of "
         f"{found['kills']:g} kills the worst had the car told to stop after {found['stop_after_kill_ms']:g} ms, and "
-        f"driven well again after {found['recover_after_kill_ms']:g} ms "
+        f"answered well again after {found['recover_after_kill_ms']:g} ms "
         f"(medians {found['stop_after_kill_median_ms']:g} and {found['recover_after_kill_median_ms']:g})."
     )
 

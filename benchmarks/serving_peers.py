@@ -23,7 +23,7 @@ import zmq
 from numpy.typing import NDArray
 
 from deploy.policy import OnnxPolicy
-from deploy.policy_server.server import warm_up
+from deploy.policy_server.self_test import warm_up
 from deploy.realtime import pinned, realtime, sockets_too
 from deploy.sockets import bind, connect
 

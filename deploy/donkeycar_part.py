@@ -84,7 +84,7 @@ class LapwingPilot:
     @classmethod
     def load(cls, path: str | Path, **settings: Any) -> Self:
         """Drive by an ONNX file, in this process. Raises PolicyError."""
-        return cls(LocalPolicy.load(Path(path)), **settings)
+        return cls(LocalPolicy.load(Path(path), logger.warning), **settings)
 
     @classmethod
     def connect(cls, address: str, **settings: Any) -> Self:

@@ -17,10 +17,10 @@ REFRESH_TICKS = 2  # drawing the line takes about a millisecond
 class Display:
     """Shows a drive on the terminal; without a terminal only the sentences are printed."""
 
-    def __init__(self, server: str, watchdog_s: float):
+    def __init__(self, policy: str, watchdog_s: float):
         self._console = Console(soft_wrap=True, markup=False, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._server = server
+        self._policy = policy  # where it is, in words
         self._watchdog_s = watchdog_s
         self._stopped_at_s: float | None = None
         self._under_way = False
@@ -76,7 +76,8 @@ class Display:
             return "emergency stop" if entry.safety == "e_stop" else "asked to stop"
         if fault.kind in ("camera", "hands", "log"):
             return f"{fault.kind}: {fault.detail}"
-        return f"policy server at {self._server} {fault.detail} for {self._watchdog_s * 1e3:.0f} ms"
+        for_how_long = f" for {self._watchdog_s * 1e3:.0f} ms" if fault.passing else ""
+        return f"{self._policy} {fault.detail}{for_how_long}"
 
     def _announce_policy(self, policy_id: str) -> None:
         if self._policy_id not in (None, policy_id):

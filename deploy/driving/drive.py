@@ -35,7 +35,7 @@ from deploy.realtime import pinned, realtime, sockets_too
 from deploy.seats.gamepad import Gamepad
 from deploy.seats.keyboard import Keyboard
 from deploy.signals import interruptible
-from deploy.vehicles import CarConfig, Frame, Vehicle, VehicleSpec, open_vehicle
+from deploy.vehicles import LONGEST_COMMAND_S, CarConfig, Frame, Movable, Vehicle, VehicleSpec, open_vehicle
 from deploy.wire import PolicyInfo
 
 STANDING = ("standby", "e_stop")  # states in which the car is at rest, or a person has seen to it
@@ -71,16 +71,25 @@ class DriveConfig:
     eyes: Path | None = None  # what `lapwing export --eyes` wrote, for it; None = eyes.onnx beside --policy, if there
 
 
+class DriveError(ValueError):
+    """A setting with which no car may be driven."""
+
+    exit_code = 2
+
+
 def drive(config: DriveConfig, watch: Watch | None = None, controls: Controls | None = None) -> DriveSummary:
     """Drive until the route is finished or left, the time is up, or Ctrl-C; write log, video and figures.
 
     `watch` makes who is told every frame and what was sent; the command line hands in who records to `config.record`.
     `controls`: where people say what they want, if others than this function know them.
-    Raises ServerError if no policy is served, PolicyError if it does not fit the vehicle; VehicleError, AddressError,
+    Raises DriveError for settings that leave the car without a limit, or with nobody to start it; ServerError if no
+    policy is served, PolicyError if it does not fit the vehicle; VehicleError, AddressError,
     KeysError, MetricsError and DashboardError for what the config asks for in vain. The drive was good only if the
     summary has `succeeded`.
     """
-    display = Display(str(config.policy or config.server), config.watchdog_s)
+    display = Display(
+        f"policy {config.policy}" if config.policy else f"policy server at {config.server}", config.watchdog_s
+    )
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         dashboard = _dashboard(config, stack)
@@ -104,16 +113,20 @@ def _made_ready(
     context = stack.enter_context(zmq.Context())
     denied = stack.enter_context(realtime()) if config.realtime else []
     sockets_too(context)
-    policy = stack.enter_context(closing(_policy(config, context)))
+    policy = stack.enter_context(closing(_policy(config, context, display)))
     info = policy.hello(config.hello_s)
     car = open_vehicle(config.vehicle, config.road_seed, config.length_m, config=config.car)
     stack.enter_context(closing(car))
     info.spec.check(car.spec)
+    limits = _limits(config, info.spec)
     _warm(car)
     seats = [stack.enter_context(closing(seat)) for seat in _seats(config, dashboard)]
+    if config.wait and not seats:
+        raise DriveError("--wait is for a person to start the car; expected a terminal, --gamepad or --dashboard")
     for what in [f"without {what}" for what in denied] + [seat.hint for seat in seats]:
         display.say(what)
-    limits = _limits(config, info.spec)
+    if not seats and not isinstance(car, Movable):
+        display.say("WARNING: nobody can stop the car from here: no terminal, no --gamepad, no --dashboard")
     loop = ControlLoop(car, policy, info.spec, limits, controls, seats, config.deadline_s, armed=not config.wait)
     return stack.enter_context(closing(loop)), info
 
@@ -139,9 +152,9 @@ def _scene(config: DriveConfig, info: PolicyInfo, car: Vehicle) -> Scene:
     )
 
 
-def _policy(config: DriveConfig, context: zmq.Context) -> Policy:
+def _policy(config: DriveConfig, context: zmq.Context, display: Display) -> Policy:
     if config.policy:
-        return LocalPolicy.load(config.policy)
+        return LocalPolicy.load(config.policy, display.say)
     keys = ClientKeys.load(config.keys) if config.keys else None
     return PolicyClient(context, config.server, keys, config.pin)
 
@@ -157,6 +170,14 @@ def _seats(config: DriveConfig, dashboard: DashboardSeat | None) -> Iterator[Sea
 
 
 def _limits(config: DriveConfig, spec: PolicySpec) -> Limits:
+    """Raises DriveError for what would leave the car without one."""
+    for option, value, least, most in (
+        ("--watchdog-s", config.watchdog_s, 0.0, LONGEST_COMMAND_S),
+        ("--deadline-s", config.deadline_s, 0.0, spec.period_s),
+        ("--max-speed", config.max_speed, -1.0, 1.0),
+    ):
+        if not least <= value <= most:
+            raise DriveError(f"{option} is {value:g}; expected {least:g} to {most:g}")
     return Limits(spec.max_steering_rad, spec.max_steering_rate_radps, config.watchdog_s, config.max_speed)
 
 

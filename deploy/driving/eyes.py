@@ -1,4 +1,4 @@
-"""Whether a camera still sees: a picture that is frozen, black or of the wrong size is none to drive by."""
+"""Whether a camera still sees: a picture that is old, frozen, black or of the wrong size is none to drive by."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,7 @@ from deploy.vehicles import Frame, VehicleSpec
 
 BLACK = 4.0  # mean of all pixels, of 255; the darkest of 160 scenes of the simulator has 67
 MOVING_MPS = 0.5  # faster, and no two pictures are the same
-FROZEN_S = (
-    0.08  # that a picture lasts on a moving car; more than the period of a camera of 15 Hz, less than that of a car
-)
+FROZEN_S = 0.08  # that a picture lasts on a moving car: longer than a camera's period at 15 Hz, shorter than the car's
 
 
 def camera_check(spec: VehicleSpec) -> Callable[[Frame], Fault | None]:
@@ -32,3 +30,9 @@ def camera_check(spec: VehicleSpec) -> Callable[[Frame], Fault | None]:
         return None
 
     return check
+
+
+def late(frame: Frame, asked_at_s: float, bound_s: float) -> Fault | None:
+    """What is wrong with a picture that was older than `bound_s` when it was asked for: the camera hangs."""
+    age_s = asked_at_s - frame.captured_at_s
+    return Fault("camera", f"its newest picture is {age_s * 1e3:.0f} ms old") if age_s > bound_s else None

@@ -11,7 +11,7 @@ Kind = Literal[
     "malformed",  # what came cannot be read, or speaks another version of the protocol
     "foreign",  # another policy answered than the one that was agreed upon
     "invalid",  # the action is not finite or out of range
-    "camera",  # the picture is frozen, black or of the wrong size
+    "camera",  # the picture is old, frozen, black or of the wrong size
     "hands",  # the person who steers has gone silent
     "log",  # the drive cannot be recorded any more
 ]

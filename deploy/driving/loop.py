@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deploy.clock import RateKeeper
 from deploy.driving.controls import Controls, Heard, Seat, mixed
-from deploy.driving.eyes import camera_check
+from deploy.driving.eyes import camera_check, late
 from deploy.driving.faults import Fault
 from deploy.driving.safety import Inputs, Limits, Memory, step
 from deploy.log.entries import Entry
@@ -74,10 +74,11 @@ class ControlLoop:
     def tick(self, trouble: Callable[[], Fault | None] = lambda: None) -> Tick:
         """Drive one control period. trouble: tells why the car must not be driven although all else may be well."""
         lateness_s = self.clock.wait()
+        read_at_s = self.clock.now()
         frame = self.car.read()
         heard = self._hear()
         state = self._vector.assemble(frame.speed_mps, frame.steering_rad)
-        fault = trouble() or self._camera_fault(frame)
+        fault = trouble() or late(frame, read_at_s, self.limits.watchdog_s) or self._camera_fault(frame)
         asked_at_s = self.clock.now()
         answer = None if fault else self._ask(frame, state)
         inputs = self._inputs(frame, heard, answer, fault)

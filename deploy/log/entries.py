@@ -1,6 +1,6 @@
 """What happened on a drive: an entry for every tick, and the summary that is worked out from the entries.
 
-`log_writer.py` and `log_reader.py` put them into a file and get them back.
+`writer.py` and `reader.py` put them into a file and get them back.
 """
 
 import os

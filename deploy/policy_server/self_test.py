@@ -1,6 +1,7 @@
 """Is a policy fit to drive? Asked when a server starts, and before a policy takes the place of another."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,17 @@ OVERSHOOT = 1e-4  # what rounding may add to a saturated tanh
 Sight = tuple[NDArray[np.uint8], NDArray[np.float32]]  # image and state, as a policy is given them
 
 
+def first_policy(path: Path, tell: Callable[[str], None]) -> OnnxPolicy:
+    """The policy to begin with. What it is unfit for is told, and no such answer counts. Raises PolicyError."""
+    policy = OnnxPolicy.load(path)
+    warm_up(policy)
+    try:
+        self_test(policy)
+    except PolicyError as error:
+        tell(f"WARNING: {error}")
+    return policy
+
+
 def warm_up(policy: OnnxPolicy) -> None:
     """Run the policy on nothing, so that the first frame is answered as fast as all others."""
     image, state = _black(policy.spec)
@@ -22,9 +34,12 @@ def warm_up(policy: OnnxPolicy) -> None:
         policy(image, state)
 
 
-def is_action(action: NDArray[np.float32]) -> bool:
-    """Whether both numbers are finite and in [-1, 1]."""
-    return all(abs(number) <= 1 + OVERSHOOT for number in action.tolist())  # NaN is not
+def action_of(answer: NDArray[np.float32]) -> tuple[float, float] | None:
+    """Steering and speed set-point in [-1, 1]; None if the policy's answer (2,) is not finite or out of range."""
+    if not all(abs(number) <= 1 + OVERSHOOT for number in answer.tolist()):  # NaN is not
+        return None
+    steering, speed = (max(-1.0, min(number, 1.0)) for number in answer.tolist())
+    return steering, speed
 
 
 def self_test(policy: OnnxPolicy, seen: Iterable[Sight] = ()) -> None:
@@ -34,7 +49,7 @@ def self_test(policy: OnnxPolicy, seen: Iterable[Sight] = ()) -> None:
             action = policy(image, state)
         except ONNX_FAILURES as error:
             raise PolicyError(f"policy {policy.id} fails on a {kind} frame: {str(error).splitlines()[0]}") from error
-        if not is_action(action):
+        if action_of(action) is None:
             raise PolicyError(f"policy {policy.id} answers {action.tolist()} to a {kind} frame, expected [-1, 1]")
 
 

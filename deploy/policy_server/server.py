@@ -21,8 +21,8 @@ from deploy.keys import ServerKeys
 from deploy.policy import ONNX_FAILURES, OnnxPolicy
 from deploy.policy_server.admission import ALLOWANCE, PENALTY_S, Admission
 from deploy.policy_server.reload import Reloader
-from deploy.policy_server.self_test import Sight, is_action, self_test, warm_up
-from deploy.policy_spec import PolicyError, PolicySpec
+from deploy.policy_server.self_test import Sight, action_of, first_policy
+from deploy.policy_spec import PolicySpec
 from deploy.realtime import pinned, realtime, sockets_too
 from deploy.signals import interruptible
 from deploy.sockets import bind, drain, is_remote
@@ -138,17 +138,6 @@ def describe(policy: OnnxPolicy) -> str:
     spec = policy.spec
     size, rate_hz = f"{spec.image_width}×{spec.image_height}", 1 / spec.period_s
     return f"policy {policy.id} of run {spec.run} ({size} camera, {rate_hz:g} Hz)"
-
-
-def first_policy(path: Path, tell: Callable[[str], None]) -> OnnxPolicy:
-    """The policy to begin with. What it is unfit for is told, and no such answer leaves. Raises PolicyError."""
-    policy = OnnxPolicy.load(path)
-    warm_up(policy)
-    try:
-        self_test(policy)
-    except PolicyError as error:
-        tell(f"WARNING: {error}")
-    return policy
 
 
 class PolicyServer:
@@ -272,14 +261,14 @@ class PolicyServer:
         except ONNX_FAILURES as error:
             return Refusal(act.seq, "invalid", f"the policy failed: {error}"[:200])
         inference_s = time.perf_counter() - started_at_s
-        if not is_action(answer.action):
+        action = action_of(answer.action)
+        if action is None:
             return Refusal(act.seq, "invalid", f"the policy answered {answer.action}, expected [-1, 1]")
         self._sights.append((request.image, request.state))
         self._latencies_s.append(inference_s)
         self.inferred(inference_s)
-        steering, speed = (max(-1.0, min(number, 1.0)) for number in answer.action.tolist())
         told = (policy.id, inference_s, self.session, answer.novelty, answer.value)
-        return Action(act.seq, act.captured_at_s, (steering, speed), *told)
+        return Action(act.seq, act.captured_at_s, action, *told)
 
     def _send(self, client: bytes, reply: Message) -> None:
         kind = reply.code if isinstance(reply, Refusal) else type(reply).__name__.lower()
@@ -292,7 +281,8 @@ class PolicyServer:
                 raise
             self.counts["undelivered"] += 1
             self._admission.forget(client)
-        self.counts[kind] += 1  # once the answer is on its way
+        else:
+            self.counts[kind] += 1
 
 
 def _told(arrays: list[tuple[np.dtype, tuple[int, ...]]]) -> str:

@@ -22,6 +22,8 @@ VEHICLES = {
     "pwm": "deploy.vehicles.pwm:PwmCar",
 }
 
+LONGEST_COMMAND_S = 0.5  # that a command may last; a car that hears nothing drives 1.4 m in it at 10 km/h
+
 
 @dataclass(frozen=True)
 class CarConfig:

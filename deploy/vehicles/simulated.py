@@ -26,13 +26,16 @@ from sim.world import World
 MAX_STALL_S = 10.0  # of a longer pause no more is simulated: the car stands by then
 MAP_POINTS = 200  # of an edge of the lane, at least
 START_S = 60.0  # to wait for the world, on a very busy machine
+ANSWER_S = 30.0  # to wait for an answer: of a world that was stopped there comes none
+FAREWELL_S = 3.0  # for its process to end by itself
 
 
 class SimulatedCar:
     """The city car on a procedural road, in a process of its own, see `deploy.vehicles.Vehicle`.
 
     As in a real car, what moves it is not what commands it: however the control loop dies, the commands expire and
-    the car brakes; its process ends when nobody is left to ask it. Raises EOFError when that process has died.
+    the car brakes; its process ends when nobody is left to ask it. Raises EOFError when that process has died,
+    TimeoutError when it says nothing.
 
     speed: how many times faster than real time the car's own time passes; all its moments are of `Time(speed)`.
     sensor_delay_s, actuator_delay_s: see `RealTimeWorld`; in the car's own time.
@@ -78,11 +81,15 @@ class SimulatedCar:
 
     def close(self) -> None:
         self._pipe.close()
+        self._process.join(FAREWELL_S)
+        self._process.kill()
         self._process.join()
         self._process.close()
 
     def _ask(self, verb: str, *arguments: Any) -> Any:
         self._pipe.send((verb, *arguments))
+        if not self._pipe.poll(ANSWER_S):
+            raise TimeoutError(f"the simulated car did not answer within {ANSWER_S:.0f} s")
         return self._pipe.recv()
 
 

@@ -8,7 +8,7 @@ from tests.deploy.entries import entry
 
 def told(novelties: list[float | None], capsys: pytest.CaptureFixture) -> list[str]:
     """The sentences that a drive with these novelties is accompanied by."""
-    display = Display("ipc://nowhere", 0.15)
+    display = Display("policy server at ipc://nowhere", 0.15)
     for tick, novelty in enumerate(novelties):
         display.show(entry(tick, novelty=novelty))
     return [line for line in capsys.readouterr().out.splitlines() if "seen" in line or "familiar" in line]
@@ -28,7 +28,7 @@ def test_single_frames_and_policies_that_cannot_tell_are_passed_over(novelties, 
 
 
 def test_another_policy_under_way_is_said(capsys):
-    display = Display("ipc://nowhere", 0.15)
+    display = Display("policy server at ipc://nowhere", 0.15)
     for tick, policy_id in enumerate(["one", "one", None, "two", "two"]):
         display.show(entry(tick, policy_id=policy_id))
     assert capsys.readouterr().out.splitlines()[-1] == "policy two drives from here on: the server went over to it"

@@ -20,7 +20,7 @@ import pytest
 
 import lapwing
 from deploy.client import ServerError
-from deploy.driving.drive import DriveConfig, drive
+from deploy.driving.drive import DriveConfig, DriveError, drive
 from deploy.driving.safety import Command
 from deploy.log.reader import read_log
 from deploy.policy_spec import PolicyError
@@ -220,6 +220,33 @@ def test_a_drive_with_keys_is_let_in_and_tells_prometheus_how_it_goes(config, tm
     assert told["lapwing_drive_ticks_total"] > 3
     assert told['lapwing_drive_state{lapwing_drive_state="driving"}'] == 1
     assert told["lapwing_drive_round_trip_seconds_count"] > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"watchdog_s": 150.0}, "--watchdog-s is 150; expected 0 to 0.5"),  # somebody thinks in ms
+        ({"watchdog_s": float("nan")}, "--watchdog-s is nan"),
+        ({"deadline_s": 0.2}, "--deadline-s is 0.2; expected 0 to 0.1"),
+        ({"max_speed": float("nan")}, "--max-speed is nan; expected -1 to 1"),
+        ({"wait": True}, "expected a terminal, --gamepad or --dashboard"),
+    ],
+)
+def test_no_car_drives_without_a_limit_or_waits_for_nobody(config, tmp_path, setting, said):
+    policy = constant_policy(tmp_path / "policy.onnx", steering=0.0, speed=0.0)
+    with pytest.raises(DriveError, match=re.escape(said)):
+        drive(replace(config, policy=policy, **setting))
+    assert not config.out.exists()
+
+
+def test_a_policy_in_the_loops_own_process_is_held_to_what_a_servers_is(config, tmp_path, capsys):
+    policy = constant_policy(tmp_path / "policy.onnx", steering=float("nan"), speed=1.0)
+    with driving(replace(config, policy=policy, time_limit_s=1.0, video=False)) as (_, summaries):
+        assert not summaries.get(timeout=SOON_S).succeeded
+    entries = read_log(config.out / "drive.mcap")
+    assert {entry.fault.kind for entry in entries} == {"invalid"}
+    assert {entry.sent[1] for entry in entries} == {-1.0}
+    assert "WARNING: policy" in capsys.readouterr().out
 
 
 def test_only_a_simulated_car_can_be_faster_than_real_time(monkeypatch):

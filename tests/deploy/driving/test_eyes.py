@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deploy.driving.eyes import camera_check
+from deploy.driving.eyes import camera_check, late
 from deploy.vehicles import Frame
 from tests.deploy.cars import SPEC, frame
 
@@ -61,3 +61,9 @@ def test_a_picture_without_light_is_black_and_a_dark_one_is_not(grey, black):
 @pytest.mark.parametrize("shape", [(8, 9, 3), (9, 8, 3), (8, 8), (8, 8, 4), (0, 0, 3)])
 def test_a_picture_of_another_size_is_named(shape):
     assert told(seen(np.full(shape, 99, np.uint8))) == [f"giving pictures of {shape}, expected (8, 8, 3)"]
+
+
+def test_a_picture_that_was_old_when_it_was_asked_for_is_a_hanging_cameras():
+    assert late(seen(GREY, at_s=5.0), asked_at_s=5.15, bound_s=0.151) is None
+    assert late(seen(GREY, at_s=5.0), asked_at_s=4.9, bound_s=0.15) is None  # taken after it was asked for
+    assert late(seen(GREY, at_s=5.0), 5.2, 0.15).detail == "its newest picture is 200 ms old"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deploy.policy import OnnxPolicy
-from deploy.policy_server.self_test import is_action, self_test
+from deploy.policy_server.self_test import action_of, self_test
 from deploy.policy_spec import PolicyError
 from tests.deploy.policies import IMAGE, STATE, constant_policy, echo_policy
 
@@ -28,5 +28,7 @@ def test_what_only_goes_wrong_on_a_frame_that_was_really_seen_is_found_there(tmp
 
 
 def test_rounding_at_the_end_of_the_range_is_no_fault():
-    assert is_action(np.array([1.00005, -1.00005], np.float32))
-    assert not is_action(np.array([1.001, 0], np.float32))
+    assert action_of(np.array([1.00005, -1.00005], np.float32)) == (1.0, -1.0)
+    assert action_of(np.array([0.25, -0.5], np.float32)) == (0.25, -0.5)
+    for bad in (1.001, float("nan"), float("-inf")):
+        assert action_of(np.array([bad, 0], np.float32)) is None

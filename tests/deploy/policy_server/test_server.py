@@ -10,7 +10,8 @@ import zmq
 
 from deploy.policy import Answer, OnnxPolicy
 from deploy.policy_server.admission import ALLOWANCE
-from deploy.policy_server.server import PolicyServer, ServeConfig, first_policy, listen, serve
+from deploy.policy_server.self_test import first_policy
+from deploy.policy_server.server import PolicyServer, ServeConfig, listen, serve
 from deploy.policy_spec import PolicyError
 from deploy.sockets import AddressError, connect
 from deploy.wire import VERSION, Act, Action, Hello, PolicyInfo, Refusal, pack, unpack
