@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from deploy.driving.safety import STANDSTILL, Command
 from deploy.hardware.calibration import Calibration
 from deploy.realtime import WATCHDOG, realtime
-from deploy.vehicles import VehicleError
+from deploy.vehicles import LONGEST_COMMAND_S, VehicleError
 
 STEPS = 4096  # of a pulse's period: the board counts in 12 bits
-LONGEST_COMMAND_S = 0.5  # that a command counts, whatever the loop says of it
 INSIST_S = 5.0  # that a board which does not answer is told to stop, again and again
 AGAIN_S = 0.01
 NOT_STOPPED = "the car could NOT be stopped; cut its power"

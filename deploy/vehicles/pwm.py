@@ -16,9 +16,9 @@ from deploy.driving.safety import Command
 from deploy.hardware.calibration import Calibration, read_calibration
 from deploy.hardware.estimate import Estimate
 from deploy.hardware.framing import fit
-from deploy.hardware.motors import INSIST_S, LONGEST_COMMAND_S, NOT_STOPPED, Motors, OpenBus, insist, linux_bus, live
+from deploy.hardware.motors import INSIST_S, NOT_STOPPED, Motors, OpenBus, insist, linux_bus, live
 from deploy.hardware.webcam import Webcam, open_camera
-from deploy.vehicles import Frame, VehicleError, VehicleSpec
+from deploy.vehicles import LONGEST_COMMAND_S, Frame, VehicleError, VehicleSpec
 
 START_S = 30.0  # to wait for the motors' process, beside the time that the ESC takes
 ANSWER_S = 0.5  # a write to the board takes 1 ms; a process that says nothing for so long is dead or stopped
