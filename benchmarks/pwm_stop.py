@@ -20,7 +20,7 @@ from statistics import median
 from deploy.driving.safety import Command
 from deploy.vehicles.pwm import PwmCar
 from tests.deploy.boards import FORWARD, STOP, FakeCapture, PipedBoard, esc, write_calibration
-from tests.deploy.test_pwm import LOOP, Listener
+from tests.deploy.vehicles.test_pwm import LOOP, Listener
 
 EXPIRIES, KILLS = 300, 10
 FOR_S = 0.03  # that a command lasts

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deploy.clock import Time
 from deploy.driving.safety import Command
-from deploy.realtime import realtime
+from deploy.realtime import WATCHDOG, realtime
 from deploy.vehicles import Frame, Truth, VehicleSpec
 from sim.car import SUBSTEP_S
 from sim.scenario import load_scenario
@@ -100,7 +100,7 @@ def _live(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the loop, which then closes the car
     world = RealTimeWorld(road_seed, length_m, Time(speed).now, sensor_delay_s, actuator_delay_s)
     # The world knows no other programs: where that is permitted, they do not delay it.
-    with closing(world) as car, realtime(), suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with closing(world) as car, realtime(WATCHDOG), suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(car.spec)
         while True:
             if pipe.poll(CONTROL_PERIOD_S):
