@@ -8,7 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
+NUMBERS = count()
 HERE, THERE = "10.213.7.1", "10.213.7.2"
 
 
@@ -36,8 +38,8 @@ class Cable:
 @contextmanager
 def other_machine() -> Iterator[Cable]:
     """The other machine at THERE, this one at HERE; nothing is left of it afterwards."""
-    name = f"lapwing-{os.getpid()}"
-    here = f"lw{os.getpid()}"  # at most 15 characters
+    number = f"{os.getpid()}-{next(NUMBERS)}"  # the kernel may still be busy with the last one
+    name, here = f"lapwing-{number}", f"lw{number}"  # an interface's name has at most 15 characters
     _ip("netns add", name)
     try:
         _ip("link add", here, "type veth peer name there netns", name)

@@ -56,13 +56,14 @@ class PageError(ValueError):
 def write_page(page: Path, benchmark: str, text: str) -> None:
     """Put text between the two marks of a benchmark in a page; what stands around them is written by hand.
 
-    Raises PageError when the marks are not there, once each and in order; a page that is not there is begun.
+    Raises PageError when the first mark is not there once, or no end after it; a page that is not there is begun.
     """
     begin, end = f"<!-- written by python -m {benchmark} -->\n", "<!-- until here -->\n"
     before = page.read_text() if page.exists() else begin + end
-    if before.count(begin) != 1 or before.count(end) != 1 or before.index(end) < before.index(begin):
-        raise PageError(f"{page}: expected the lines {begin.strip()} and {end.strip()} once each, in that order")
-    write_whole(page, f"{before.split(begin)[0]}{begin}\n{text}\n\n{end}{before.split(end)[1]}".encode())
+    head, *rest = before.split(begin)
+    if len(rest) != 1 or end not in rest[0]:
+        raise PageError(f"{page}: expected the line {begin.strip()} once, and {end.strip()} after it")
+    write_whole(page, f"{head}{begin}\n{text}\n\n{end}{rest[0].split(end, 1)[1]}".encode())
 
 
 def markdown(shown: Table) -> str:

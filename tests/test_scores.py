@@ -110,9 +110,17 @@ def test_the_docs_have_a_row_and_a_curve_for_what_has_been_finished(tmp_path, mo
     assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_two_benchmarks_may_write_into_one_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- written by python -m {name} -->\nold\n<!-- until here -->\n" for name in ("a", "b")))
+    for name in ("a", "b"):
+        write_page(page, name, f"new {name}")
+    assert [line for line in page.read_text().splitlines() if line and "<!--" not in line] == ["new a", "new b"]
+
+
 def test_a_page_without_a_place_is_left_alone(tmp_path):
     page = tmp_path / "scores.md"
     page.write_text("By hand.\n")
-    with pytest.raises(PageError, match="once each"):
+    with pytest.raises(PageError, match="once, and"):
         write_page(page, "benchmarks.scores", "text")
     assert page.read_text() == "By hand.\n"
