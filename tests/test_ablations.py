@@ -234,7 +234,7 @@ def test_a_page_without_its_marks_is_left_alone(tmp_path, tiny, capsys):
     page.parent.mkdir()
     page.write_text("By hand.\n")
     assert command(["--tasks", "tiny", "--show"]) == 2
-    assert f"{page}: expected the lines" in capsys.readouterr().err
+    assert f"{page}: expected the line" in capsys.readouterr().err
     assert page.read_text() == "By hand.\n"
     assert not page.with_name("ablations.png").exists()
 

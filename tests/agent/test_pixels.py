@@ -123,6 +123,7 @@ def lamp():
     gymnasium.registry.pop("Lamp-v0")
 
 
+@pytest.mark.slow
 def test_a_policy_is_learned_from_pixels_and_goes_on_where_it_was(lamp, tmp_path):
     config = SyncConfig(
         env=lamp,

@@ -36,6 +36,7 @@ def table(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_ends_no_other_and_is_tried_again(tmp_path, gate, capsys):
     out = tmp_path / "sweep"
     call = ["sweep", "--out", str(out), "--grid", f"env=Pendulum-v1,{BROKEN}", "--jobs", "2", *QUICK]

@@ -100,9 +100,8 @@ def test_an_actor_that_is_killed_is_started_anew_and_training_goes_on(encoder, d
         assert workers_of(process)[0] == learner
 
 
-@pytest.mark.parametrize(
-    "saved", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["from its checkpoint", "from the beginning"]
-)
+@pytest.mark.parametrize("saved", [True, False], ids=["from its checkpoint", "from the beginning"])
+@pytest.mark.slow
 def test_a_learner_that_is_killed_goes_on_and_its_actor_drives_on(saved, encoder, dataset, tmp_path):
     out = tmp_path / "out"
     with training(encoder, dataset, out, *(["--checkpoint-every", "1"] if saved else [])) as process:
@@ -127,6 +126,7 @@ def test_actors_end_when_the_process_that_started_them_is_killed(encoder, datase
         process.communicate(timeout=30)  # until every process that holds the pipes has ended
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_a_checkpoint_does_not_end_training(encoder, dataset, tmp_path):
     """A limit on the size of the learner's files stands in for the disk: the replay is the one that does not fit."""
     with training(encoder, dataset, tmp_path / "out", "--checkpoint-every", "1") as process:

@@ -94,10 +94,8 @@ def schooling(name: str, graph: bytes) -> Iterator[School]:
     assert not commands(pids)
 
 
-SLOW_ON_RAY = [pytest.param(name, marks=pytest.mark.slow) if name == "ray" else name for name in CREWS]
-
-
-@pytest.mark.parametrize("name", SLOW_ON_RAY)
+@pytest.mark.parametrize("name", CREWS)
+@pytest.mark.slow
 def test_an_actor_that_dies_or_freezes_is_started_anew_and_the_others_drive_on(name, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_actors, "SILENCE", 3)
     graph = write_encoder(tmp_path / "vae.safetensors").with_suffix(".onnx").read_bytes()

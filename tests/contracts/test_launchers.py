@@ -82,6 +82,7 @@ def test_how_a_trial_ended_stands_in_its_folder_beside_what_it_said(launcher, tm
     assert "--fly" in (tmp_path / "bad" / LOG).read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_goes_on_from_where_it_saved_and_leaving_ends_it(launcher, tmp_path):
     folder = tmp_path / "slow"
     launcher.start(slow(folder))
