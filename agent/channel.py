@@ -31,6 +31,7 @@ from deploy.wire import (
 
 BEAT_S = 0.5  # between two heartbeats of an actor
 QUEUE = 256  # messages on their way between an actor and the learner
+UNREAD = 64  # weights that wait for an actor; one that has no room for the last ones does not hear that all is over
 Upward = Experience | EpisodeReport | Begin | Undo
 
 
@@ -124,7 +125,7 @@ class ActorEnd:
         self._beat_at_s = 0.0
         self._experience = connect(context, zmq.DEALER, addresses.experience, QUEUE, keys)
         try:
-            self._weights = connect(context, zmq.SUB, addresses.weights, queue=4, keys=keys)
+            self._weights = connect(context, zmq.SUB, addresses.weights, UNREAD, keys)
         except AddressError:
             self._experience.close()
             raise

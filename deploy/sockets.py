@@ -37,6 +37,9 @@ QUIET = {
     zmq.TCP_KEEPALIVE_CNT: 2,
     zmq.TCP_MAXRT: 3000,  # ms for a peer to acknowledge what it was sent, when the kernel does not ask
 }
+# When its peer is gone an IMMEDIATE socket drops what has arrived and nobody has read yet; in the middle of a message
+# libzmq then ends the process ("Assertion failed: !_more"). A SUB, which sends nothing, has no use for it.
+BY_KIND = {zmq.ROUTER: QUIET, zmq.SUB: QUIET | {zmq.IMMEDIATE: 0}}
 
 READABLE = int(zmq.POLLIN)  # zmq's own is an Enum, whose & takes longer than the question
 
@@ -112,7 +115,7 @@ def _socket(context: zmq.Context, kind: zmq.SocketType, queue: int) -> zmq.Socke
     socket.set_hwm(queue)
     if kind == zmq.DEALER:
         socket.setsockopt(zmq.RCVHWM, max(queue, ANSWERS))
-    for option, value in (OPTIONS | (QUIET if kind in (zmq.SUB, zmq.ROUTER) else {})).items():
+    for option, value in (OPTIONS | BY_KIND.get(kind, {})).items():
         socket.setsockopt(option, value)
     return socket
 

@@ -1,5 +1,6 @@
 """Sockets carry the options of a control loop, refuse addresses in plain words, and strangers if they have keys."""
 
+import json
 import socket as tcp
 import subprocess
 import sys
@@ -47,6 +48,38 @@ def test_only_a_socket_whose_peers_cannot_fill_its_queue_sends_heartbeats(contex
     ):
         assert 0 < dealer.getsockopt(zmq.HEARTBEAT_IVL) < dealer.getsockopt(zmq.HEARTBEAT_TIMEOUT)
         assert router.getsockopt(zmq.HEARTBEAT_IVL) == sub.getsockopt(zmq.HEARTBEAT_IVL) == 0
+
+
+SLOW_READER = """
+import sys, time, zmq
+from deploy.sockets import bind, connect, drain
+MESSAGE = [b"head", bytes(1_000_000)]
+
+def lengths_read(address):
+    with zmq.Context() as context, zmq.Context() as far, bind(far, zmq.PUB, address, queue=1) as publisher:
+        with connect(context, zmq.SUB, address, queue=4) as reader:
+            reader.subscribe(b"")
+            while not reader.poll(5):
+                publisher.send_multipart(MESSAGE)
+            for _ in range(50):  # the last ones find no room, and one is half on its way
+                publisher.send_multipart(MESSAGE)
+                time.sleep(0.002)
+            publisher.close()
+            while reader.poll(50):
+                yield from ([len(frame) for frame in message] for message in drain(reader))
+
+for number in range(12):  # it is decided by chance where the last message is
+    print(list(lengths_read(sys.argv[1] + str(number))))
+"""
+
+
+def test_who_reads_slowly_has_all_that_arrived_of_a_publisher_that_is_gone_and_no_half_of_a_message(tmp_path):
+    command = [sys.executable, "-c", SLOW_READER, f"ipc://{tmp_path}/"]
+    reader = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert reader.returncode == 0, reader.stderr
+    for arrived in map(json.loads, reader.stdout.splitlines()):
+        assert len(arrived) >= 4  # as many as it has room for
+        assert all(lengths == [4, 1_000_000] for lengths in arrived)
 
 
 DEAF = """
