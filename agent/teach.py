@@ -6,7 +6,7 @@ This process is the car's control loop, in real time; the learner is its child (
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 
 import msgspec
 import torch
@@ -30,7 +30,7 @@ from deploy.clock import RateKeeper, Stalls, Time
 from deploy.dashboard.lesson import Lesson
 from deploy.dashboard.link import Link
 from deploy.dashboard.messages import Scene, lane_of
-from deploy.dashboard.process import opened
+from deploy.dashboard.process import wanted
 from deploy.driving.safety import Limits
 from deploy.observation import StateVector
 from deploy.safety_drivers import open_driver
@@ -65,7 +65,7 @@ def teach(config: TeachConfig, console: Console) -> Taught:
     encoder = load_encoder(config.encoder)
     with (
         interruptible(),
-        _dashboard(config) as link,
+        wanted(config.dashboard) as link,
         closing(open_vehicle(config.vehicle, config.road_seed, config.length_m, config.speed)) as car,
         closing(open_driver(car, config.safety, link)) as driver,
     ):
@@ -84,13 +84,6 @@ def teach(config: TeachConfig, console: Console) -> Taught:
         console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
         _export_best(config, session.taught, console)
     return session.taught
-
-
-@contextmanager
-def _dashboard(config: TeachConfig) -> Iterator[Link | None]:
-    """The line to the dashboard, if one is wanted."""
-    with ExitStack() as stack:
-        yield None if config.dashboard is None else stack.enter_context(opened(config.dashboard))
 
 
 def _show(config: TeachConfig, facts: PolicyFacts, link: Link, session: Session) -> None:

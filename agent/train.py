@@ -21,7 +21,7 @@ from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.supervisor import Job, Supervisor
 from agent.train_config import TrainConfig, insist_on_sense, resolved
 from deploy.dashboard.messages import Scene
-from deploy.dashboard.process import opened
+from deploy.dashboard.process import wanted
 from perception.files import alone_in, write_whole
 from perception.graph import encoder_graph
 from perception.sight import LEARNED, ONLINE, load_sight
@@ -82,12 +82,10 @@ def train(config: TrainConfig, console: Console) -> Progress:
 @contextmanager
 def watched(config: TrainConfig, console: Console) -> Iterator[None]:
     """Have a page show the run's curves, if one is wanted. Raises DashboardError."""
-    if config.dashboard is None:
-        yield
-        return
-    with opened(config.dashboard) as link:
-        link.tell(Scene(kind="run", title=f"training {config.out.name} by {config.algo}", run=str(config.out)))
-        console.print(f"dashboard at {link.url.partition('#')[0]}")
+    with wanted(config.dashboard) as link:
+        if link:
+            link.tell(Scene(kind="run", title=f"training {config.out.name} by {config.algo}", run=str(config.out)))
+            console.print(f"dashboard at {link.to_watch}")
         yield
 
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.runs import markdown, write_page
+from benchmarks.witness import wait_for
 from deploy.dashboard.process import opened
 from deploy.dashboard.seat import DashboardSeat
 from deploy.driving.controls import Controls
@@ -34,7 +35,6 @@ from tests.deploy.dashboard.browser import (
     open_page,
     signal_browser,
     take_the_wheel,
-    wait_for,
 )
 from tests.deploy.entries import entry, image
 

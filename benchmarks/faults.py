@@ -30,9 +30,8 @@ from rich.table import Table
 
 from benchmarks.network import THERE, Cable, missing, other_machine
 from benchmarks.runs import markdown, write_page
-from benchmarks.witness import ADDRESS, Ailment, Witness
+from benchmarks.witness import ADDRESS, SOON_S, Ailment, Witness, wait_for
 from deploy.driving.faults import PASSING, Kind
-from deploy.driving.safety import STANDSTILL
 from deploy.keys import KeysConfig, write_keys
 from deploy.log.reader import read_log
 from tests.deploy.policies import SPEC, constant_policy
@@ -41,7 +40,6 @@ from tests.deploy.serving import flooding
 PAGE = Path("docs/safety.md")
 ROOT = Path(__file__).parents[1]
 Process = subprocess.Popen[str]
-SOON_S = 30.0  # more than anything here takes
 UNDER_WAY_MPS = 1.0
 FLOODED_CYCLES = 30  # in which a car is to drive on as if nothing was
 STANDS_CYCLES = 8  # in which nothing is wrong any more, and the car waits for a person nevertheless
@@ -81,14 +79,6 @@ class Drive:
     address: str  # of the server
     cable: Cable | None  # to it; None if it is on the same machine
     serve: Callable[[], Process]  # start the server anew
-
-    def wait_for(self, what: Callable[[], bool]) -> None:
-        """Until that is so. Raises TimeoutError."""
-        until_s = time.monotonic() + SOON_S
-        while not what():
-            if time.monotonic() > until_s:
-                raise TimeoutError("it did not happen")
-            time.sleep(0.002)
 
 
 @dataclass(frozen=True)
@@ -161,7 +151,7 @@ def flood(drive: Drive) -> None:
     """Have another client flood the server while the car drives on."""
     with flooding(drive.address):
         told = len(drive.witness.commands)
-        drive.wait_for(lambda: len(drive.witness.commands) >= told + FLOODED_CYCLES)
+        wait_for(lambda: len(drive.witness.commands) >= told + FLOODED_CYCLES)
 
 
 def cut(drive: Drive) -> None:
@@ -179,7 +169,7 @@ def fill_disk(drive: Drive) -> float:
     told = len(drive.witness.commands)
     size = (drive.log / "drive.mcap.part").stat().st_size
     resource.prlimit(drive.loop.pid, resource.RLIMIT_FSIZE, (size, size))
-    drive.wait_for(lambda: len(drive.witness.commands) > told)
+    wait_for(lambda: len(drive.witness.commands) > told)
     return drive.witness.commands[told][0]  # of the first tick that cannot be written
 
 
@@ -234,7 +224,7 @@ def under_way(rate: Rate, networked: bool = False) -> Iterator[Drive]:
         loop = _started(stack, command, theirs, said, {ADDRESS: witness.address})
         os.close(theirs)
         drive = Drive(witness, loop, server, ours, folder / "drive", said, address, cable, serve)
-        drive.wait_for(lambda: witness.speed_mps > UNDER_WAY_MPS)
+        wait_for(lambda: witness.speed_mps > UNDER_WAY_MPS)
         yield drive
 
 
@@ -273,7 +263,7 @@ def happen(fault: Fault, outcome: Outcome) -> None:
             outcome.stop_ms += [stop_s * 1e3] if stop_s is not None else []
             outcome.fault = _said(drive, fault)
             return
-        drive.wait_for(lambda: drive.witness.rest_after_s(at_s) is not None)
+        wait_for(lambda: drive.witness.rest_after_s(at_s) is not None)
         stop_s, rest_s = drive.witness.stop_after_s(at_s), drive.witness.rest_after_s(at_s)
         assert stop_s is not None
         assert rest_s is not None
@@ -289,12 +279,10 @@ def _drive_on(fault: Fault, drive: Drive) -> float:
     assert fault.mend
     fault.mend(drive)
     if not fault.resumes:
-        told = len(drive.witness.commands)
-        drive.wait_for(lambda: len(drive.witness.commands) >= told + STANDS_CYCLES)
-        assert all(command.speed == STANDSTILL for _, command in drive.witness.commands[told:])
+        assert drive.witness.stays_put(STANDS_CYCLES)
         press(b"s")(drive)
     began_at_s = time.monotonic()
-    drive.wait_for(lambda: drive.witness.speed_mps > 0.2)
+    wait_for(lambda: drive.witness.speed_mps > 0.2)
     return time.monotonic() - began_at_s
 
 

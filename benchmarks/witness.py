@@ -7,6 +7,7 @@ so that it can be killed, or stopped in the middle of a tick, while somebody wat
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
@@ -24,7 +25,17 @@ from deploy.vehicles.simulated import RealTimeWorld
 
 Ailment = Literal["frozen", "black", "wrong size"]  # of the camera
 ADDRESS = "LAPWING_WITNESS"  # environment variable: where the world listens
-LOOK_S = 0.002  # how often the world looks at how fast the car is
+LOOK_S = 0.002  # how often the world looks at how fast the car is, and others look at the world
+SOON_S = 30.0  # more than anything here takes, however slow the machine
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    """Until that is so. Raises TimeoutError."""
+    until_s = time.monotonic() + SOON_S
+    while not what():
+        if time.monotonic() > until_s:
+            raise TimeoutError("it did not happen")
+        time.sleep(LOOK_S)
 
 
 class Witness:
@@ -71,6 +82,12 @@ class Witness:
     def rest_after_s(self, moment_s: float) -> float | None:
         """From that moment until the car stood."""
         return next((at_s - moment_s for at_s, speed in self.speeds if at_s > moment_s and abs(speed) < 0.05), None)
+
+    def stays_put(self, cycles: int) -> bool:
+        """Wait for so many commands more; whether all say to stand."""
+        told = len(self.commands)
+        wait_for(lambda: len(self.commands) >= told + cycles)
+        return all(command.speed == STANDSTILL for _, command in self.commands[told:])
 
     def _run(self) -> None:
         world = RealTimeWorld(road_seed=0, length_m=250.0)

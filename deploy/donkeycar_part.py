@@ -24,7 +24,7 @@ from deploy.driving.safety import Inputs, Limits, Memory, step
 from deploy.hardware.estimate import Estimate
 from deploy.hardware.framing import fit
 from deploy.observation import StateVector
-from deploy.vehicles import Frame, VehicleSpec
+from deploy.vehicles import Frame
 
 HELLO_S = 10.0  # to wait for a policy server
 AWAY_S = 0.5  # after so long without `run` nobody knows what the car did meanwhile, and all begins anew
@@ -64,18 +64,11 @@ class LapwingPilot:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         spec = policy.hello(HELLO_S).spec
-        vehicle = VehicleSpec(
-            spec.image_height,
-            spec.image_width,
-            spec.top_speed_mps,
-            spec.max_steering_rad,
-            spec.max_steering_rate_radps,
-        )
         self._policy, self._spec, self._now = policy, spec, now
         self._max_throttle, self._speed_lag_s, self._deadline_s = max_throttle, speed_lag_s, deadline_s
         self._limits = Limits(spec.max_steering_rad, spec.max_steering_rate_radps, watchdog_s)
         self._vector = StateVector(spec.top_speed_mps, spec.max_steering_rad, spec.history)
-        self._camera_fault = camera_check(vehicle)
+        self._camera_fault = camera_check(spec.vehicle)
         self._lock, self._ending, self._ended = Lock(), Event(), Event()
         self._seen: Seen | None = None
         self._seq, self._threaded = 0, False

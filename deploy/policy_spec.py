@@ -42,6 +42,11 @@ class PolicySpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Length of the state vector, see `deploy.observation.StateVector`."""
         return 2 + 2 * self.history
 
+    @property
+    def vehicle(self) -> VehicleSpec:
+        """What it was trained for."""
+        return VehicleSpec(**{field: getattr(self, field) for field in MUST_MATCH})
+
     def check(self, vehicle: VehicleSpec) -> None:
         """Raise PolicyError naming the field unless the policy was trained for such a vehicle."""
         for field in MUST_MATCH:

@@ -1,4 +1,4 @@
-"""What holds for every test: it lets go of every socket and child process that it took."""
+"""What holds for every test: it lets go of every socket and child process that it took. And how to ask a command."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 (the hook looks it up by name)
+from lapwing import main
 
 install_import_hook(["agent", "perception"], "tests.typecheck.check")  # shapes, whatever a test does
 
@@ -59,3 +60,19 @@ def children() -> set[int]:
     lists = Path("/proc/self/task").glob("*/children")
     pids = {int(pid) for children in lists for pid in children.read_text().split()}
     return pids - {resource_tracker._resource_tracker._pid}
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Runs a command that must fail; returns the one line it says on stderr."""
+
+    def run(*arguments: str | Path) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 2
+        stderr = capsys.readouterr().err.strip()
+        assert stderr.startswith("lapwing: ")
+        assert "\n" not in stderr
+        assert "Traceback" not in stderr
+        return stderr
+
+    return run

@@ -26,7 +26,7 @@ def dashboard(config: DashboardConfig, console: Console) -> None:
     read_curves(config.run)
     with interruptible(), suppress(KeyboardInterrupt), opened(config.port) as link:
         link.tell(Scene(kind="run", title=f"run {config.run}", run=str(config.run)))
-        console.print(f"dashboard at {link.url.partition('#')[0]}; Ctrl-C ends", soft_wrap=True)
+        console.print(f"dashboard at {link.to_watch}; Ctrl-C ends", soft_wrap=True)
         while not link.gone:
             time.sleep(LOOK_S)
             list(link.heard())

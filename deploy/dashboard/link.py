@@ -14,13 +14,18 @@ EVERY_S = 0.045  # between two cycles that are shown: all at 10 and 20 Hz, every
 class Link:
     """One end of a socket pair that keeps messages whole; `gone` once the other end is.
 
-    url: where the page is, with the token by which it is listened to.
+    url: where the page is, with the token by which it is listened to; `to_watch` is the same without.
     """
 
     def __init__(self, line: socket.socket, url: str) -> None:
         self.url, self.gone = url, False
         self._line, self._told_at_s = line, float("-inf")
         line.setblocking(False)
+
+    @property
+    def to_watch(self) -> str:
+        """For those who shall press nothing, or where there is nothing to press."""
+        return self.url.partition("#")[0]
 
     def due(self, now_s: float) -> bool:
         """Whether the last message is so long ago that it is time for another cycle; if so, the time runs anew."""

@@ -47,6 +47,16 @@ def opened(port: int) -> Iterator[Link]:
         process.close()
 
 
+@contextmanager
+def wanted(port: int | None) -> Iterator[Link | None]:
+    """The same where one is wanted; None where not."""
+    if port is None:
+        yield None
+        return
+    with opened(port) as link:
+        yield link
+
+
 def _listener(port: int) -> socket.socket:
     listener = socket.socket()
     try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deploy.client import PolicyClient
 from deploy.clock import no_collections
 from deploy.dashboard.messages import Scene, lane_of
-from deploy.dashboard.process import opened
+from deploy.dashboard.process import wanted
 from deploy.dashboard.rebuild import Eyes
 from deploy.dashboard.seat import DashboardSeat
 from deploy.driving.controls import Controls, Mode, Seat
@@ -133,7 +133,8 @@ def _made_ready(
 
 def _dashboard(config: DriveConfig, stack: ExitStack) -> DashboardSeat | None:
     """The page, whose process starts before this one has any priority that it could inherit."""
-    return None if config.dashboard is None else DashboardSeat(stack.enter_context(opened(config.dashboard)))
+    link = stack.enter_context(wanted(config.dashboard))
+    return link and DashboardSeat(link)
 
 
 def _scene(config: DriveConfig, info: PolicyInfo, car: Vehicle) -> Scene:

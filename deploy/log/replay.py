@@ -19,7 +19,6 @@ from deploy.log.reader import LoggedTick, read_facts, read_log, read_ticks
 from deploy.observation import StateVector
 from deploy.policy import OnnxPolicy
 from deploy.policy_spec import PolicyError
-from deploy.vehicles import VehicleSpec
 
 
 @dataclass(frozen=True)
@@ -144,15 +143,7 @@ def _policy(config: ReplayConfig, facts: DriveFacts) -> OnnxPolicy | None:
         return None
     policy = OnnxPolicy.load(path)
     logged = facts.spec
-    policy.spec.check(
-        VehicleSpec(
-            image_height=logged.image_height,
-            image_width=logged.image_width,
-            top_speed_mps=logged.top_speed_mps,
-            max_steering_rad=logged.max_steering_rad,
-            max_steering_rate_radps=logged.max_steering_rate_radps,
-        )
-    )
+    policy.spec.check(logged.vehicle)
     if policy.spec.history != logged.history:
         raise PolicyError(
             f"policy {path} does not fit the log: its history is {policy.spec.history}, the log's is {logged.history}"

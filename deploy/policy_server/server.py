@@ -92,7 +92,7 @@ def serve(config: ServeConfig) -> None:
             console.print(f"metrics at {stack.enter_context(exposed(metrics.registry, config.metrics_port))}")
         successor = reloader.take
         if link:
-            console.print(f"dashboard at {link.url.partition('#')[0]}")  # nothing can be pressed there
+            console.print(f"dashboard at {link.to_watch}")
             successor = _shown(link, server, reloader)
         if keys is None and is_remote(config.bind):
             console.print(f"WARNING: {config.bind} has no keys: whoever reaches it can see frames and ask for actions")

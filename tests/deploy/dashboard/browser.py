@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.witness import ADDRESS, Witness
+from benchmarks.witness import ADDRESS, Witness, wait_for
 from tests.deploy.policies import constant_policy
 
 ROOT = Path(__file__).parents[3]
@@ -23,7 +22,6 @@ ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-SOON_S = 30.0  # more than anything here takes, however slow the machine
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 
 
@@ -36,14 +34,6 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    """Until that is so."""
-    until_s = time.monotonic() + SOON_S
-    while not what():
-        assert time.monotonic() < until_s, "it did not happen"
-        time.sleep(0.002)
 
 
 class Drive:
@@ -65,9 +55,7 @@ class Drive:
 
     def assert_never_moves_again(self, cycles: int = 8) -> None:
         """In so many control periods, although nothing else is wrong."""
-        told = len(self.witness.commands)
-        wait_for(lambda: len(self.witness.commands) >= told + cycles)
-        assert {command.speed for _, command in self.witness.commands[told:]} == {-1.0}
+        assert self.witness.stays_put(cycles)
 
 
 @contextmanager

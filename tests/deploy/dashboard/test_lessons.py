@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.witness import SOON_S
 from perception.episodes import RecordConfig, record
 from tests.agent.runs import write_encoder
-from tests.deploy.dashboard.browser import ROOT, SOON_S, chromium, needs_chromium, open_page
+from tests.deploy.dashboard.browser import ROOT, chromium, needs_chromium, open_page
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 

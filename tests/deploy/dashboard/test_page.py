@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from benchmarks.witness import SOON_S, wait_for
 from deploy.log.reader import read_log
 from tests.deploy.dashboard.browser import (
     LOSSES,
-    SOON_S,
     Drive,
     chromium,
     driving,
@@ -16,7 +16,6 @@ from tests.deploy.dashboard.browser import (
     open_page,
     signal_browser,
     take_the_wheel,
-    wait_for,
 )
 
 pytestmark = needs_chromium

@@ -19,10 +19,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 import lapwing
+from benchmarks.witness import SOON_S, wait_for
 from deploy.dashboard.link import Link
 from deploy.dashboard.messages import Cycle, Press, Scene
 from deploy.dashboard.process import DashboardError, opened
-from tests.deploy.dashboard.browser import SOON_S, wait_for
 
 ROOT = Path(__file__).parents[3]
 OPEN = (
