@@ -21,6 +21,7 @@ from agent.snapshot import CHECKPOINTS, load_newest, snapshots
 from agent.supervisor import Link, Orphaned
 from agent.train_config import TrainConfig
 from deploy.keys import ServerKeys
+from perception.memory import keep_freed
 from perception.sight import load_sight
 
 ROLL_CALL_S = 1.0  # between two events that say who has been heard of
@@ -135,6 +136,7 @@ def course(
     Raises SnapshotError or DatasetError where that cannot be read.
     """
     torch.set_num_threads(1)
+    keep_freed()
     torch.manual_seed(config.seed)
 
     def new_algorithm() -> Algorithm:

@@ -27,6 +27,7 @@ from agent.snapshot import CHECKPOINTS, SnapshotError, insist_on_same, load_newe
 from agent.sync_config import SyncConfig, resolved
 from agent.tasks import make_task
 from perception.files import alone_in, write_whole
+from perception.memory import keep_freed
 
 __all__ = ["Result", "SyncConfig", "train_sync"]
 
@@ -54,8 +55,9 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
     """
     checked(config)
     torch.set_num_threads(1)
+    keep_freed()
     torch.set_float32_matmul_precision("medium")  # oneDNN, whose float32 is faster than MKL's on AMD
-    make = partial(make_task, config.env, config.episode_steps)
+    make = partial(make_task, config.env, config.episode_steps, config.time_aware)
     with closing(make()) as env:
         asked, config = config, resolved(config, env)
     if config.d4pg != asked.d4pg:

@@ -45,6 +45,7 @@ class SyncConfig:
     out: Path | None = None  # folder that the run is written to; None = runs/ENV-ALGO-SEED
     resume: bool = False  # go on from the newest checkpoint in that folder
     episode_steps: Count | None = None  # steps until an episode times out; None = as the environment has it
+    time_aware: bool = False  # the observation also tells how much of the episode is over; Pardo 2018
     start_steps: Whole = 1000  # random ones before anything is learned; Fujimoto 2018, 10,000 for HalfCheetah and Ant
     lr_schedule: Literal["constant", "linear"] = "constant"  # of Adam's steps; linear falls to 0 by the end
     update_ratio: NotNegative = 1.0  # updates per step, from then on; Fujimoto 2018

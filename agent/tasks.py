@@ -5,7 +5,13 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
-from gymnasium.wrappers import FlattenObservation, RescaleAction, TransformAction, TransformObservation
+from gymnasium.wrappers import (
+    FlattenObservation,
+    RescaleAction,
+    TimeAwareObservation,
+    TransformAction,
+    TransformObservation,
+)
 from torch import nn
 
 from agent.networks import Layout
@@ -20,17 +26,25 @@ class TaskError(ValueError):
     exit_code = 2
 
 
-def make_task(env: str, episode_steps: int | None = None) -> gymnasium.Env:
+def make_task(env: str, episode_steps: int | None = None, time_aware: bool = False) -> gymnasium.Env:
     """Make the environment of that id, with observations (o,) float32 and actions (a,) in [-1, 1].
 
-    A Dict of observations is flattened in the order of its space; `unflattened` tells its parts. Raises TaskError when
-    there is no such environment, or its actions are not a Box with finite bounds.
+    A Dict of observations is flattened in the order of its space; `unflattened` tells its parts. With `time_aware` one
+    part more, "time", is how much of the episode is over, in [0, 1]. Raises TaskError when there is no such
+    environment, its actions are not a Box with finite bounds, or the time is asked for and its episodes have no end.
     """
     try:
         made = gymnasium.make(env, max_episode_steps=episode_steps)
-        return _flat(made, env)
+        return _flat(_with_time(made, env) if time_aware else made, env)
     except (gymnasium.error.Error, ImportError) as error:
         raise TaskError(f"environment {env}: {error}") from error
+
+
+def _with_time(made: gymnasium.Env, env: str) -> gymnasium.Env:
+    """Time-aware observations (Pardo 2018, section 3)."""
+    if made.spec is None or made.spec.max_episode_steps is None:
+        raise TaskError(f"environment {env}: its episodes do not time out; expected episode_steps with time_aware")
+    return TimeAwareObservation(made, flatten=False, normalize_time=True)
 
 
 def _flat(made: gymnasium.Env, env: str) -> gymnasium.Env:

@@ -45,12 +45,13 @@ def _long(evaluate_every: int, start_steps: int = 10_000) -> dict[str, Any]:
     return {"evaluate_every": evaluate_every, "start_steps": start_steps}
 
 
-MUJOCO, BULLET, SUITE = (
+MUJOCO, PYBULLET, SUITE = (
     "gymnasium[mujoco]",
     "pybullet_envs_gymnasium",
     "shimmy[dm-control] mujoco<4",
 )  # dm_control 1.0.50 cannot yet
 PAPER_LEARNER = {"batch_size": 100, "hidden": (400, 300), "actor_lr": 1e-3, "critic_lr": 1e-3}  # Fujimoto 2018
+BULLET = _long(25_000) | {"time_aware": True, "replay_capacity": 200_000}  # rl-zoo
 BULLET_LEARNER = PAPER_LEARNER | {"gamma": 0.98}  # rl-zoo
 SUITE_LEARNER = {"batch_size": 64, "actor_lr": 2.5e-4, "critic_lr": 2.5e-4}  # adi3e08/DDPG
 TASKS = {
@@ -127,19 +128,19 @@ TASKS = {
         "pybullet_envs_gymnasium:HalfCheetahBulletEnv-v0",
         1_000_000,
         {"ddpg": Published(2078, 208, RL_ZOO), "td3": Published(2822, 20, RL_ZOO)},
-        _long(25_000),
+        BULLET,
         BULLET_LEARNER,
         atoms=(-200.0, 400.0),
-        needs=BULLET,
+        needs=PYBULLET,
     ),
     "HopperBullet": Task(
         "pybullet_envs_gymnasium:HopperBulletEnv-v0",
         1_000_000,
         {"ddpg": Published(1157, 449, RL_ZOO), "td3": Published(2682, 28, RL_ZOO)},
-        _long(25_000) | {"lr_schedule": "linear"},  # without, policies fall and rise to the end, see docs/scores.md
+        BULLET | {"lr_schedule": "linear"},  # without, policies fall and rise to the end, see docs/scores.md
         BULLET_LEARNER,
         atoms=(-100.0, 400.0),
-        needs=BULLET,
+        needs=PYBULLET,
     ),
     "cartpole-swingup": Task(
         "shimmy:dm_control/cartpole-swingup-v0",

@@ -22,6 +22,7 @@ from perception.files import write_whole
 from perception.frames import Frames, read_frames
 from perception.graph import encoder_graph
 from perception.measures import active_units, errors, familiar_by, known, means, psnr_db
+from perception.memory import keep_freed
 from perception.objective import taught
 from perception.pictures import reconstructions
 from perception.progress import progress_bar
@@ -90,6 +91,7 @@ def pretrain(config: PretrainConfig) -> Report:
     Raises DatasetError as `read_frames` does, EncoderError and PretrainError for settings that make no sense.
     """
     torch.set_num_threads(config.threads)
+    keep_freed()
     frames = read_frames(config.dataset, config.encoder, strict=config.strict)
     learned, held = frames.split(len(frames.images) - math.ceil(len(frames.images) / HELD_OUT))
     encoder, seconds = train(learned.images, config)

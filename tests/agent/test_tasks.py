@@ -138,6 +138,29 @@ def test_the_time_limit_may_be_set():
     assert len(rollout(env, lambda obs: np.zeros(1, np.float32), seed=0)) == 7
 
 
+def test_the_observation_may_tell_how_much_of_the_episode_is_over():
+    env = make_task("Pendulum-v1", episode_steps=4, time_aware=True)
+    plain, _ = make_task("Pendulum-v1").reset(seed=0)
+    obs, _ = env.reset(seed=0)
+    seen = [obs, *(env.step(np.zeros(1, np.float32))[0] for _ in range(4))]
+    assert [float(obs[-1]) for obs in seen] == [0, 0.25, 0.5, 0.75, 1]
+    assert env.observation_space.shape == (4,)
+    assert seen[0][:-1].tolist() == plain.tolist()
+    assert env.reset(seed=1)[0][-1] == 0
+
+
+def test_the_time_is_a_part_of_a_dict_that_has_its_own_layer():
+    env = make_task("sim:LaneFollowing-v0", episode_steps=50, time_aware=True)
+    layout = layout_of(env, {"state": 1, "time": 1}, features=8, action_layer=0)
+    assert layout.pieces == ((8, 0), (4, 1), (1, 1))
+
+
+def test_time_is_not_told_where_episodes_do_not_time_out(made):
+    made(Box(-1, 1, (1,), np.float32))
+    with pytest.raises(TaskError, match="expected episode_steps"):
+        make_task("Countdown-v0", time_aware=True)
+
+
 class Proud(nn.Module):
     """Always +1."""
 
