@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.sync_config import SyncConfig
-    from agent.train_config import TrainConfig
+    from agent.sync.config import SyncConfig
+    from agent.training.config import TrainConfig
 
 # ruff: noqa: T201 (a command line prints, and loads nothing that it does not use)
 
@@ -67,15 +67,15 @@ def train(arguments: list[str]) -> int:
     """Learn to drive a route; with --encoder none, learn any Gymnasium environment in one process."""
     from rich.console import Console
 
-    from agent.sync_config import SyncConfig
+    from agent.sync.config import SyncConfig
 
     config = train_config(arguments)
     if isinstance(config, SyncConfig):
-        from agent.sync import train_sync
+        from agent.sync.train import train_sync
 
         train_sync(config, Console())
         return 0
-    from agent.train import train
+    from agent.training.train import train
 
     return 0 if train(config, Console()).solved else 1
 
@@ -84,7 +84,7 @@ def act(arguments: list[str]) -> None:
     """Drive for a learner that trains on another machine."""
     from rich.console import Console
 
-    from agent.act import ActConfig, act
+    from agent.actors.act import ActConfig, act
 
     act(_parse(ActConfig, "act", arguments), Console())
 
@@ -93,7 +93,7 @@ def sweep(arguments: list[str]) -> int:
     """Train with each seed and each combination of settings; after -- come options of lapwing train."""
     from rich.console import Console
 
-    from agent.sweep import SweepConfig, sweep
+    from agent.sweep.sweep import SweepConfig, sweep
 
     end = arguments.index("--") if "--" in arguments else len(arguments)
     config = _parse(SweepConfig, "sweep", arguments[:end])
@@ -104,8 +104,8 @@ def teach(arguments: list[str]) -> int:
     """Teach a car its route, an episode at a time, while a safety driver watches."""
     from rich.console import Console
 
-    from agent.teach import teach
-    from agent.teach_config import TeachConfig
+    from agent.teaching.config import TeachConfig
+    from agent.teaching.teach import teach
 
     return 0 if teach(_parse(TeachConfig, "teach", arguments), Console()).policy else 1
 
@@ -114,7 +114,7 @@ def plot(arguments: list[str]) -> None:
     """Plot the learning curves of runs in one process, the seeds of an experiment together."""
     from rich.console import Console
 
-    from agent.plot import PlotConfig, plot
+    from agent.results.plot import PlotConfig, plot
 
     plot(_parse(PlotConfig, "plot", arguments), Console())
 
@@ -123,7 +123,7 @@ def evaluate(arguments: list[str]) -> None:
     """Compare random, zero and learned policy on the route: the paper's Table I."""
     from rich.console import Console
 
-    from agent.evaluate import EvaluateConfig, evaluate
+    from agent.results.evaluate import EvaluateConfig, evaluate
 
     evaluate(_parse(EvaluateConfig, "evaluate", arguments), Console())
 
@@ -132,13 +132,13 @@ def export(arguments: list[str]) -> int:
     """Write encoder, actor and critic as one ONNX file, and less exact variants of it."""
     from rich.console import Console
 
-    from agent.export import ExportConfig, export
+    from agent.export.export import ExportConfig, export
 
     config = _parse(ExportConfig, "export", arguments)
     export(config, console := Console())
     if not config.variants:
         return 0
-    from agent.variants import export_variants
+    from agent.export.variants import export_variants
 
     return 0 if export_variants(config, console) else 1
 
@@ -185,7 +185,7 @@ def report(arguments: list[str]) -> None:
     """Gather a run's results in one self-contained HTML page."""
     from rich.console import Console
 
-    from agent.report import ReportConfig, report
+    from agent.results.report import ReportConfig, report
 
     report(_parse(ReportConfig, "report", arguments), Console())
 
@@ -252,10 +252,10 @@ def train_config(arguments: list[str]) -> "SyncConfig | TrainConfig":
     """Turn the options of `lapwing train` into the config of either kind of training."""
     for i, pair in enumerate(pairwise(arguments)):
         if pair == ("--encoder", "none"):
-            from agent.sync_config import SyncConfig
+            from agent.sync.config import SyncConfig
 
             return _parse(SyncConfig, "train", arguments[:i] + arguments[i + 2 :])
-    from agent.train_config import TrainConfig
+    from agent.training.config import TrainConfig
 
     return _parse(TrainConfig, "train", arguments)
 

@@ -15,7 +15,7 @@ import torch
 import torch._dynamo.config
 from torch import Tensor
 
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 from agent.update import Precision, products_in, weighted
 
 Scalars = dict[str, Tensor]

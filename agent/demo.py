@@ -12,10 +12,10 @@ from typing import IO
 
 from rich.console import Console
 
-from agent.evaluate import EvaluateConfig, evaluate
-from agent.export import ExportConfig, export
-from agent.report import ReportConfig, report
-from agent.train import TrainConfig, train
+from agent.export.export import ExportConfig, export
+from agent.results.evaluate import EvaluateConfig, evaluate
+from agent.results.report import ReportConfig, report
+from agent.training.train import TrainConfig, train
 from perception.episodes import RecordConfig, record
 from perception.pretrain import PretrainConfig, pretrain
 

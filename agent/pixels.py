@@ -14,7 +14,7 @@ SHIFT = 4  # pixels at most; DrQ (Kostrikov 2020)
 
 @dataclass(frozen=True)
 class ToLatent:
-    """The image is to become the latent of a VAE with these settings, which `agent.online.Online` trains.
+    """The image is to become the latent of a VAE with these settings, which `agent.training.online.Online` trains.
 
     joint: whether the critic's loss trains it, too.
     """

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.pixels import Encoder
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 
 Precision = Literal["float32", "bfloat16"]
 Executed = Callable[[Tensor, Tensor], Tensor]  # (obs, action) -> the action that the motors would get

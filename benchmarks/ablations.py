@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.algorithms.td3 import TD3Config
-from agent.metrics import read_evaluations
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.noise.parameter import ParameterNoiseConfig
-from agent.plot import Curve, curve_of, draw, png
-from agent.sync import SyncConfig
+from agent.results.metrics import read_evaluations
+from agent.results.plot import Curve, curve_of, draw, png
+from agent.sync.train import SyncConfig
 from benchmarks.runs import finish, write_page
 from perception.files import write_whole
 

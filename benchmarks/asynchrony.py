@@ -33,20 +33,20 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
-from agent.actor import CHUNK
-from agent.actors import Orders, actor_jobs
+from agent.actors.driver import CHUNK
+from agent.actors.orders import Orders, actor_jobs
 from agent.algorithms.ddpg import DDPG
-from agent.channel import ActorEnd, Addresses, LearnerEnd
 from agent.checkpoint import PolicyFacts
-from agent.course import Face
-from agent.jobs import course
-from agent.learner import Learner
-from agent.ratio import Ratio
-from agent.rendezvous import rendezvous
-from agent.replay import Replay
-from agent.supervisor import Job, Link, Supervisor
-from agent.train import gather_facts
-from agent.train_config import TrainConfig, resolved
+from agent.line.channel import ActorEnd, Addresses, LearnerEnd
+from agent.line.rendezvous import rendezvous
+from agent.replay.uniform import Replay
+from agent.training.config import TrainConfig, resolved
+from agent.training.course import Face
+from agent.training.jobs import course
+from agent.training.learner import Learner
+from agent.training.ratio import Ratio
+from agent.training.supervisor import Job, Link, Supervisor
+from agent.training.train import gather_facts
 from benchmarks.runs import prepare, write_page
 from deploy.wire import Experience, Weights
 from perception.files import write_whole

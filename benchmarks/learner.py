@@ -37,8 +37,8 @@ from torch import Tensor
 
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.compiled import Compiled
-from agent.prioritized_replay import PrioritizedReplay
-from agent.replay import Batch, Replay
+from agent.replay.prioritized import PrioritizedReplay
+from agent.replay.uniform import Batch, Replay
 from agent.update import Precision, products_in
 
 OBS, ACTION, HIDDEN = 36, 2, (256, 256)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.snapshot import snapshots
-from agent.sync import SyncConfig, train_sync
+from agent.sync.train import SyncConfig, train_sync
 from perception.episodes import RecordConfig, record
 from perception.files import write_whole
 from perception.pretrain import PretrainConfig, pretrain

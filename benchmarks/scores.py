@@ -28,8 +28,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.algorithms import ALGORITHMS
-from agent.metrics import Evaluation, read_evaluations
-from agent.plot import COLOURS, curve_of, draw, png
+from agent.results.metrics import Evaluation, read_evaluations
+from agent.results.plot import COLOURS, curve_of, draw, png
 from agent.update import Precision
 from benchmarks.runs import finish, write_page
 from benchmarks.tasks import TASKS, Published, settings

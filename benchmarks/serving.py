@@ -86,9 +86,9 @@ def build_policy(folder: Path) -> Path:
     import torch
 
     from agent.checkpoint import make_actor, save_actor
-    from agent.export import ExportConfig, export
-    from agent.train import gather_facts
-    from agent.train_config import TrainConfig
+    from agent.export.export import ExportConfig, export
+    from agent.training.config import TrainConfig
+    from agent.training.train import gather_facts
     from perception.encoders import save_encoder
     from perception.encoders.vae import VAE, VAEConfig
 

@@ -30,17 +30,17 @@ import tyro
 import zmq
 from rich.console import Console
 
-import agent.learner
-from agent import jobs
-from agent.actors import Orders, run_driver
-from agent.channel import ActorEnd, Addresses, LearnerEnd, Upward
+import agent.training.learner
+from agent.actors.orders import Orders, run_driver
 from agent.checkpoint import PolicyFacts
-from agent.jobs import Said
-from agent.rendezvous import rendezvous
+from agent.line.channel import ActorEnd, Addresses, LearnerEnd, Upward
+from agent.line.rendezvous import rendezvous
 from agent.snapshot import CHECKPOINTS, Snapshot, load_newest, save_snapshot, snapshots
-from agent.supervisor import Job, Link, Supervisor
-from agent.train import gather_facts
-from agent.train_config import TrainConfig, resolved
+from agent.training import jobs
+from agent.training.config import TrainConfig, resolved
+from agent.training.jobs import Said
+from agent.training.supervisor import Job, Link, Supervisor
+from agent.training.train import gather_facts
 from benchmarks.asynchrony import RUNS
 from benchmarks.runs import prepare
 from deploy.wire import Delivery, Experience
@@ -157,7 +157,11 @@ def learn_audited(
 
     if not snapshots(config.out / CHECKPOINTS):
         os.write(file, b"begins 0 0\n")
-    jobs.LearnerEnd, jobs.load_newest, agent.learner.save_snapshot = Audited, load, save  # of this process alone
+    jobs.LearnerEnd, jobs.load_newest, agent.training.learner.save_snapshot = (
+        Audited,
+        load,
+        save,
+    )  # of this process alone
     jobs.learn(link, life, config, facts, addresses, None)
 
 

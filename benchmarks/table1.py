@@ -33,14 +33,14 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from agent.checkpoint import load_actor
-from agent.evaluate import PAPER, Row, baselines, drive_roads, drive_route, read_training, road_of
 from agent.latent import LatentState
 from agent.noise import greedy
-from agent.online import OnlineConfig
-from agent.plot import COLOURS, png
-from agent.ratio import Ratio
-from agent.train import train
-from agent.train_config import TrainConfig
+from agent.results.evaluate import PAPER, Row, baselines, drive_roads, drive_route, read_training, road_of
+from agent.results.plot import COLOURS, png
+from agent.training.config import TrainConfig
+from agent.training.online import OnlineConfig
+from agent.training.ratio import Ratio
+from agent.training.train import train
 from benchmarks.runs import prepare, write_page
 from perception.files import write_whole
 from perception.probe import ProbeConfig, probe

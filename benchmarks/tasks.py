@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.algorithms.d4pg import D4PGConfig
 from agent.noise.gaussian import GaussianConfig
-from agent.sync import SyncConfig
+from agent.sync.train import SyncConfig
 
 RL_ZOO, TD3_PAPER, ADI = "rl-zoo", "Fujimoto 2018", "adi3e08/DDPG"
 

@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 
 from agent.algorithms.td3 import TD3Config
-from agent.metrics import read_evaluations
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeck
 from agent.noise.parameter import ParameterNoise
-from agent.sync import SyncConfig, train_sync
+from agent.results.metrics import read_evaluations
+from agent.sync.train import SyncConfig, train_sync
 from benchmarks import ablations
 from benchmarks.ablations import AXES, TASKS, VARIANTS, chosen, command, settings
 from benchmarks.runs import finish

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import agent.train
+import agent.training.train
 from agent.algorithms import ALGORITHMS
 from lapwing import COMMANDS, main
 
@@ -212,7 +212,7 @@ def test_a_config_is_what_the_options_say(monkeypatch, tmp_path):
     class Solved:
         solved = True
 
-    monkeypatch.setattr(agent.train, "train", lambda config, console: parsed.append(config) or Solved())
+    monkeypatch.setattr(agent.training.train, "train", lambda config, console: parsed.append(config) or Solved())
     assert main(["train", "--out", str(tmp_path), "--length-m", "30", "--ddpg.gamma", "0.9"]) == 0
     (config,) = parsed
     assert (config.out, config.length_m, config.ddpg.gamma) == (tmp_path, 30.0, 0.9)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 import agent.demo
 from agent.demo import DemoConfig, demo
-from agent.evaluate import Row
-from agent.ratio import Ratio
+from agent.results.evaluate import Row
+from agent.training.ratio import Ratio
 from deploy.policy import OnnxPolicy
 
 MADE = (

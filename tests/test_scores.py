@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agent.metrics import read_evaluations
+from agent.results.metrics import read_evaluations
 from agent.snapshot import snapshots
-from agent.sync_config import SyncConfig
+from agent.sync.config import SyncConfig
 from benchmarks import runs, scores
 from benchmarks.runs import PageError, write_page
 from benchmarks.scores import Config, Group, show, summarise

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agent.networks import ONE_PIECE, Activation, Actor, CategoricalCritic, Layout
 from agent.pixels import Image, encoder_for, seen_by
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import polyak, project, target_of
 from agent.update import (

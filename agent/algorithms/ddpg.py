@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from agent.networks import FINAL_INIT, ONE_PIECE, Activation, Actor, Critic, Layout, Norm
 from agent.pixels import Image, encoder_for, seen_by
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 from agent.settings import Count, NotNegative, Positive, Share
 from agent.targets import inverted, polyak, target_of, td_target
 from agent.update import (

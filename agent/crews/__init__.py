@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from pkgutil import resolve_name
 from typing import Protocol
 
-from agent.actors import Orders
-from agent.supervisor import Job
+from agent.actors.orders import Orders
+from agent.training.supervisor import Job
 
 CREWS = {
     "local": "agent.crews.local:Local",

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Self
 
-from agent.actors import Orders, actor_jobs
-from agent.supervisor import Job
+from agent.actors.orders import Orders, actor_jobs
+from agent.training.supervisor import Job
 
 
 class Local:

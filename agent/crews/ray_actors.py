@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from agent.actors import Orders, line_to_learner, run_driver
+from agent.actors.orders import Orders, line_to_learner, run_driver
 from agent.cluster import join, ray, ray_errors
 from agent.launchers.attempt import LaunchError
-from agent.supervisor import TRIES, Job
+from agent.training.supervisor import TRIES, Job
 
 SILENCE = 10  # calls of `watch`, a second each, until an actor that was heard of counts as frozen
 UNHEARD = 60  # until it is said that one has not been heard of since it was started

@@ -11,9 +11,9 @@ import zmq
 from rich.console import Console
 
 from agent.algorithms.ddpg import DDPG, DDPGConfig
-from agent.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from agent.checkpoint import Worth, flat_weights, load_actor, save_actor
-from agent.export import ExportConfig, export
+from agent.export.export import ExportConfig, export
+from agent.line.channel import ActorEnd, Addresses, LearnerEnd, local_addresses
 from perception.encoders import Familiar, load_encoder, save_encoder
 from perception.episodes import RecordConfig, record
 from tests.agent.runs import write_encoder, write_run

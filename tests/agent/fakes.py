@@ -10,8 +10,8 @@ import torch
 from gymnasium.spaces import Box, Dict
 from torch import nn
 
+from agent.actors.fleet import Fleet, Step
 from agent.checkpoint import PolicyFacts
-from agent.fleet import Fleet, Step
 
 FACTS = PolicyFacts(
     run="test",

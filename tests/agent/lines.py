@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agent.channel import ActorEnd, LearnerEnd
+from agent.line.channel import ActorEnd, LearnerEnd
 from deploy.wire import (
     EpisodeReport,
     Experience,

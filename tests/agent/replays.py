@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from agent.prioritized_replay import PrioritizedReplay, PriorityConfig
-from agent.replay import Batch, Replay
+from agent.replay.prioritized import PrioritizedReplay, PriorityConfig
+from agent.replay.uniform import Batch, Replay
 
 
 def replay(kind: type[Replay], capacity: int, seed: int = 0) -> Replay:

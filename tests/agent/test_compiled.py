@@ -15,7 +15,7 @@ from pkgutil import resolve_name
 import torch
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.compiled import Compiled
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 
 torch.set_num_threads(1)
 name = sys.argv[1]
@@ -99,7 +99,7 @@ import torch
 from rich.console import Console
 from agent.algorithms.td3 import TD3Config
 from agent.snapshot import load_newest
-from agent.sync import SyncConfig, train_sync
+from agent.sync.train import SyncConfig, train_sync
 
 config = SyncConfig(
     steps=120, episode_steps=20, start_steps=10, evaluate_every=60, evaluation_episodes=1, checkpoint_every=20,

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from agent.actors import make_noise
+from agent.actors.orders import make_noise
 from agent.networks import Actor
 from agent.noise import NoiseError, OrnsteinUhlenbeck, OrnsteinUhlenbeckConfig, RandomStart, Turns, between, ladder
 from agent.noise.explorer import Additive
 from agent.noise.gaussian import Gaussian, GaussianConfig
 from agent.noise.parameter import ParameterNoise, ParameterNoiseConfig
-from agent.train_config import TrainConfig
+from agent.training.config import TrainConfig
 from tests.agent.fakes import FACTS
 
 PAPER = OrnsteinUhlenbeckConfig(theta=0.6, sigma=0.4, half_life=250)

@@ -12,9 +12,9 @@ from rich.console import Console
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.algorithms.ddpg import DDPGConfig
 from agent.pixels import ConvEncoder, NoEncoder, encoder_for, shifted
-from agent.replay import Batch
+from agent.replay.uniform import Batch
 from agent.snapshot import load_newest
-from agent.sync import SyncConfig, train_sync
+from agent.sync.train import SyncConfig, train_sync
 
 SHAPE = (16, 16, 3)
 PIXELS = 16 * 16 * 3

@@ -10,10 +10,10 @@ from agent.algorithms.d4pg import D4PGConfig
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.noise.gaussian import GaussianConfig
-from agent.ratio import Ratio
 from agent.settings import SettingsError, checked
-from agent.sync_config import SyncConfig
-from agent.train_config import TrainConfig
+from agent.sync.config import SyncConfig
+from agent.training.config import TrainConfig
+from agent.training.ratio import Ratio
 
 NAN = float("nan")
 

@@ -10,7 +10,7 @@ import torch
 
 from agent.algorithms import ALGORITHMS, CONFIGS
 from agent.checkpoint import flat_weights, load_flat_weights
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 
 SUITED = {"v_min": -4.0, "v_max": 1.0, "atoms": 51}  # returns of the task below, for critics that must know them
 OBS = torch.tensor([[1.0, 0.0, -1.0]])

@@ -12,14 +12,14 @@ from dataclasses import replace
 import pytest
 import zmq
 
-from agent.actors import Orders
-from agent.channel import LearnerEnd
+from agent.actors.orders import Orders
 from agent.checkpoint import flat_weights, make_actor
 from agent.crews import CREWS, load_crew, ray_actors
 from agent.launchers.attempt import LaunchError
-from agent.rendezvous import rendezvous
-from agent.supervisor import ProcessError, Supervisor
-from agent.train_config import TrainConfig
+from agent.line.channel import LearnerEnd
+from agent.line.rendezvous import rendezvous
+from agent.training.config import TrainConfig
+from agent.training.supervisor import ProcessError, Supervisor
 from deploy.wire import Weights
 from tests.agent.fakes import FACTS
 from tests.agent.processes import commands, descendants

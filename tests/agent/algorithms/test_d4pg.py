@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agent.algorithms.d4pg import D4PG, D4PGConfig
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 
 CONFIG = replace(D4PGConfig(), hidden=(32,), v_min=-2.0, v_max=2.0, atoms=5, actor_lr=3e-3, critic_lr=1e-2, tau=0.1)
 OBS = torch.tensor([[1.0, -1.0]])

@@ -9,7 +9,7 @@ import torch
 
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.checkpoint import flat_weights, load_flat_weights
-from agent.replay import Batch, Sample
+from agent.replay.uniform import Batch, Sample
 from tests.agent.fakes import Descent
 
 CONFIG = replace(DDPGConfig(), hidden=(6,), batch_size=16, preactivation_cost=0.0, max_grad_norm=1e9)

@@ -7,7 +7,7 @@ import torch
 
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.algorithms.td3 import TD3, TD3Config
-from agent.replay import Batch
+from agent.replay.uniform import Batch
 from tests.agent.fakes import Descent
 
 PLAIN = replace(TD3Config(), hidden=(8,), critics=1, smoothing=0.0, delay=1)

@@ -1,4 +1,4 @@
-"""The file that rebuilds what an encoder sees; that it does is in tests/agent/test_export.py."""
+"""The file that rebuilds what an encoder sees; that it does is in tests/agent/export/test_export.py."""
 
 import pytest
 

@@ -1,0 +1,1 @@
+"""What the learner has lived through: every memory of transitions is a file."""

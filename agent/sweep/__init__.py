@@ -1,0 +1,1 @@
+"""`lapwing sweep`: training with every combination of settings and seeds, and what came of each."""
