@@ -7,8 +7,8 @@ SEED ?= 0
 drive: .venv/ready  ## learn to drive from nothing, drive 250 m over ZeroMQ, write runs/demo/report.html
 	$(BIN)/lapwing demo --seed $(SEED)
 
-test: .venv/ready lint  ## contracts, style, types and the test suite
-	$(BIN)/pytest
+test: .venv/ready lint  ## contracts, style, types and the test suite, two files at a time
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-all: .venv/ready lint  ## also the slow proofs
 	$(BIN)/pytest -m ""
