@@ -191,7 +191,7 @@ def report(arguments: list[str]) -> None:
 
 
 def demo(arguments: list[str]) -> int:
-    """All of the above in a row: learn to drive from nothing, then drive 250 m."""
+    """Learn to drive from nothing, drive 250 m: record, pretrain, train, evaluate, export, serve, drive, report."""
     from rich.console import Console
 
     from agent.demo import DemoConfig, demo

@@ -30,7 +30,7 @@ def worthwhile(updates: int) -> bool:
 
 
 class Compiled:
-    """Makes `calls` updates of an algorithm at once, with the plain path's numbers within float tolerance.
+    """Makes `at_once` updates of an algorithm in one call, with the plain path's numbers within float tolerance.
 
     tell: is given a line before a compilation and one after it.
     """

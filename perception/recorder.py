@@ -124,11 +124,15 @@ class DriveRecorder:
             self._recorder.start(frame.image, state, info)  # after a missed period, too: no action leads over it
         else:
             over = bool(truth and truth.disengagement)
-            self._recorder.step(self._sent, _progress_m(self._before, frame), frame.image, state, info, over)
+            self._recorder.step(self._sent, progress_m(self._before, frame), frame.image, state, info, over)
         self._before, self._sent = frame, sent
 
 
-def _progress_m(before: Any, after: Any) -> float:
+def progress_m(before: Any, after: Any) -> float:
+    """The way along the lane between two frames, the reward; on a real car what the measured speed adds up to.
+
+    Kendall 2018 rewards forward speed: over a control period the same, for a car that keeps to its lane.
+    """
     if before.truth and after.truth:
         return after.truth.distance_m - before.truth.distance_m
     return (before.speed_mps + after.speed_mps) / 2 * (after.captured_at_s - before.captured_at_s)

@@ -88,7 +88,6 @@ class Inbox:
     def __init__(self, before: dict[int, int] | None = None) -> None:
         self.before = dict(before or {})  # by life; a checkpoint must hold it
         self._saved = dict(self.before)
-        self.doubled = self.early = 0  # messages that had come already, and that came before one that was lost
 
     def take(self, delivery: Delivery) -> bool:
         """True if this is the next message of that life, which then counts as arrived.
@@ -96,8 +95,6 @@ class Inbox:
         It is never older than the oldest that the actor still has; a life that is not known begins with that.
         """
         expected = max(self.before.get(delivery.life, 0), delivery.first)
-        self.doubled += delivery.number < expected
-        self.early += delivery.number > expected
         taken = delivery.number == expected
         self.before.pop(delivery.life, None)
         self.before[delivery.life] = expected + taken

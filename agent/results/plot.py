@@ -91,7 +91,7 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
 def gather(runs: tuple[Path, ...]) -> dict[str, list[Curve]]:
     """The curves of each environment; runs whose configs differ in their seed alone make one curve."""
     if not runs:
-        raise PlotError("no runs given; expected folders that `lapwing train` wrote")
+        raise PlotError("no runs given; expected folders that `lapwing train --encoder none` wrote")
     seeds: dict[str, list[list[Evaluation]]] = defaultdict(list)
     for run in runs:
         config, evaluations = _read(run)

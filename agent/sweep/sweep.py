@@ -97,7 +97,7 @@ def _order(out: Path, trial: Trial) -> Order:
 
 def _end(launcher: Launcher, running: int, received: list[int], console: Console) -> None:
     """Let all trials save and end; after a second signal, or when that takes too long, they end at once."""
-    console.print(f"{running} runs save at the end of their episode; Ctrl-C again ends them at once, without that")
+    console.print(f"{running} runs save and end; Ctrl-C again ends them at once, without that")
     launcher.interrupt()
     until = time.monotonic() + GRACE_S
     while running and len(received) == 1 and time.monotonic() < until:

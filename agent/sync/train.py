@@ -3,7 +3,7 @@
 What a run does depends on its config alone. Every episode, evaluation and generator has a seed of its own, derived from
 the run's, and checkpoints fall between two episodes; so a run that is broken off and resumed on a CPU does bit by bit
 what it would have done. (After Ctrl-C, which adds a checkpoint, environments that remember earlier episodes are the
-exception: see Run.)
+exception: see `agent/sync/run.py: Run`.)
 """
 
 import signal

@@ -17,6 +17,7 @@ from deploy.safety_drivers import Task
 from deploy.vehicles import Frame
 from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 from perception.encoders.convolutions import Autoencoder
+from perception.recorder import progress_m
 
 CHUNK = 32  # transitions in a message, 1.6 s of driving
 NO_WEIGHTS = Weights(version=0, updates=0, transitions=0, episodes=0, due=0, stop=False)
@@ -179,13 +180,3 @@ class Pupil:
             header = Experience(episode=self._episode.number, first=self._shipped, actor=self.line.actor)
             self.line.send(header, *chunk.arrays())
             self._shipped += len(chunk)
-
-
-def progress_m(before: Frame, after: Frame) -> float:
-    """The way along the lane between two frames, the reward; on a real car what the measured speed adds up to.
-
-    Kendall 2018 rewards forward speed: over a control period the same, for a car that keeps to its lane.
-    """
-    if before.truth and after.truth:
-        return after.truth.distance_m - before.truth.distance_m
-    return (before.speed_mps + after.speed_mps) / 2 * (after.captured_at_s - before.captured_at_s)

@@ -81,9 +81,11 @@ def teach(config: TeachConfig, console: Console) -> Taught:
             if link:
                 _show(config, facts, link, session)
             session.run(lambda: _look_after(learner))
-        console.print(f"{session.taught.cycles} control cycles, {session.taught.missed} missed")
-        _export_best(config, session.taught, console)
-    return session.taught
+        taught = session.taught
+        console.print(f"{taught.trained} episodes trained, {taught.undone} of them undone, {taught.tested} tested")
+        console.print(f"{taught.cycles} control cycles, {taught.missed} missed")
+        _export_best(config, taught, console)
+    return taught
 
 
 def _show(config: TeachConfig, facts: PolicyFacts, link: Link, session: Session) -> None:

@@ -74,7 +74,7 @@ class TrainConfig:
     dashboard: int | None = None  # port on loopback of the live dashboard, see docs/dashboard.md; none if not given
     resume: bool = False  # go on from the newest checkpoint in that folder
     checkpoint_every: Count = 2000  # updates, and on to the end of an episode
-    max_episodes: Count = 150  # training episodes before giving up
+    max_episodes: Count = 150  # of the car that tests, until it is given up; other cars' do not count
     passes: Count = 3  # tests in a row that must drive the whole route
     restart_after: Count = 10  # tests in a row short of the whole route until the networks start anew; Nikishin 2022
     publish_every: Count = 20  # updates until actors are sent new weights

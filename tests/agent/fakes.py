@@ -12,6 +12,7 @@ from torch import nn
 
 from agent.actors.fleet import Fleet, Step
 from agent.checkpoint import PolicyFacts
+from agent.replay.uniform import Batch
 
 FACTS = PolicyFacts(
     run="test",
@@ -132,3 +133,11 @@ class Descent:
     def step(self, gradients) -> None:
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.sub_(gradient, alpha=self.lr)
+
+
+def random_batch(size: int = 16, seed: int = 0) -> Batch:
+    """Transitions of a task with three observations and two actions."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((size, 3), (size, 2), (size,), (size,), (size, 3))
+    batch = Batch(*(torch.randn(shape, generator=generator) for shape in shapes))
+    return batch._replace(action=batch.action.tanh(), discount=torch.full((size,), 0.9))

@@ -8,9 +8,9 @@ import pytest
 
 from deploy.driving.safety import Command
 from perception.dataset import Dataset
-from perception.recorder import LONGEST, Recorder, recording_of
+from perception.recorder import LONGEST, Recorder, progress_m, recording_of
 from perception.shards import DatasetError
-from tests.deploy.cars import MIDDLE, SPEC, RealCar, SimulatedCar
+from tests.deploy.cars import MIDDLE, SPEC, RealCar, SimulatedCar, frame
 
 PERIOD_S = 0.1
 STANDS = np.array([0.0, 0.0, 0.0, -1.0], np.float32)
@@ -129,3 +129,9 @@ def test_a_simulated_drive_knows_the_way_along_the_lane_and_where_it_left_it(tmp
     assert episode.rewards == pytest.approx([1.5, 1.5])
     assert episode.label("lateral_offset_m").tolist() == [0.25] * 3
     assert episode.terminated
+
+
+def test_progress_is_along_the_lane_or_what_the_speed_adds_up_to():
+    assert progress_m(frame(1.0, distance_m=3.0), frame(1.1, distance_m=3.25, speed_mps=99.0)) == pytest.approx(0.25)
+    before, after = frame(1.0, None, speed_mps=1.0), frame(1.2, None, speed_mps=2.0)
+    assert progress_m(before, after) == pytest.approx(1.5 * 0.2)

@@ -1,5 +1,6 @@
 """Worlds that are closed in the end."""
 
+import gymnasium
 import pytest
 
 from sim.lane_following import LaneFollowing
@@ -16,4 +17,18 @@ def make():
 
     yield make
     for env in made:
+        env.close()
+
+
+@pytest.fixture
+def made():
+    """gymnasium.make of the lane that closes what it has made."""
+    opened = []
+
+    def make(**options) -> gymnasium.Env:
+        opened.append(gymnasium.make("sim:LaneFollowing-v0", **options))
+        return opened[-1]
+
+    yield make
+    for env in opened:
         env.close()

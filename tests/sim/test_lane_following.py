@@ -16,20 +16,6 @@ STAND = np.array([0.0, -1.0], np.float32)
 AHEAD = np.array([0.0, 1.0], np.float32)
 
 
-@pytest.fixture
-def make():
-    """gymnasium.make that closes what it has made."""
-    made = []
-
-    def make(**options) -> gymnasium.Env:
-        made.append(gymnasium.make(ID, **options))
-        return made[-1]
-
-    yield make
-    for env in made:
-        env.close()
-
-
 def fingerprint(seed: int) -> str:
     """A digest of every frame, state, reward and info of a random episode on a random road."""
     env = gymnasium.make(ID, scenario="wild", roads="held_in", random_start=True, length_m=60.0)
@@ -50,13 +36,13 @@ def fingerprint(seed: int) -> str:
 
 @pytest.mark.parametrize("unwrapped", [False, True])
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
-def test_gymnasiums_checker_is_content(make, unwrapped):
-    env = make(render_mode="rgb_array", length_m=60.0)
+def test_gymnasiums_checker_is_content(made, unwrapped):
+    env = made(render_mode="rgb_array", length_m=60.0)
     check_env(env.unwrapped if unwrapped else env, skip_render_check=True)  # its windows need a screen
 
 
-def test_spaces_and_info_are_as_announced(make):
-    env = make(length_m=60.0)
+def test_spaces_and_info_are_as_announced(made):
+    env = made(length_m=60.0)
     obs, info = env.reset(seed=0)
     assert obs["image"].shape == (64, 64, 3)
     assert obs["image"].dtype == np.uint8
@@ -67,8 +53,8 @@ def test_spaces_and_info_are_as_announced(make):
     assert (info["distance_m"], info["disengagement"], info["finished"]) == (0.0, None, False)
 
 
-def test_the_state_holds_speed_steering_and_the_executed_action(make):
-    env = make(length_m=60.0)
+def test_the_state_holds_speed_steering_and_the_executed_action(made):
+    env = made(length_m=60.0)
     env.reset()
     for _ in range(3):
         obs, *_ = env.step(np.array([1.0, 0.5], np.float32))
@@ -86,8 +72,8 @@ def test_the_same_seed_is_the_same_episode_bit_for_bit_in_any_process():
     assert fingerprint(4) != here[0]
 
 
-def test_rewards_add_up_to_the_distance_driven(make):
-    env = make(length_m=60.0)
+def test_rewards_add_up_to_the_distance_driven(made):
+    env = made(length_m=60.0)
     _, info = env.reset(options={"distance_m": 20.0})
     start_m, total_m, over = info["distance_m"], 0.0, False
     assert start_m == pytest.approx(20.0, abs=1e-6)
@@ -100,8 +86,8 @@ def test_rewards_add_up_to_the_distance_driven(make):
 
 
 @pytest.mark.parametrize("road_seed", range(5))
-def test_a_driver_who_knows_the_lane_finishes_the_route(make, road_seed):
-    env = make(road_seed=road_seed)
+def test_a_driver_who_knows_the_lane_finishes_the_route(made, road_seed):
+    env = made(road_seed=road_seed)
     env.reset()
     steps, over = 0, False
     while not over:
@@ -112,8 +98,8 @@ def test_a_driver_who_knows_the_lane_finishes_the_route(make, road_seed):
     assert steps == pytest.approx(10 * (250 / 2.7778 + 2.7778 / 2 / 1.5), rel=0.03)  # top speed after v / 2a
 
 
-def test_leaving_the_lane_terminates(make):
-    env = make()
+def test_leaving_the_lane_terminates(made):
+    env = made()
     env.reset()
     over = False
     while not over:
@@ -123,8 +109,8 @@ def test_leaving_the_lane_terminates(make):
     assert abs(info["lateral_offset_m"]) > 0.4
 
 
-def test_who_stands_still_for_five_seconds_is_stuck(make):
-    env = make(length_m=60.0)
+def test_who_stands_still_for_five_seconds_is_stuck(made):
+    env = made(length_m=60.0)
     env.reset()
     steps = [env.step(STAND) for _ in range(50)]
     assert [(terminated, truncated) for _, _, terminated, truncated, _ in steps] == [(False, False)] * 49 + [
@@ -133,8 +119,8 @@ def test_who_stands_still_for_five_seconds_is_stuck(make):
     assert [info["disengagement"] for *_, info in steps] == [None] * 49 + ["stuck"]
 
 
-def test_who_creeps_is_not_stuck_but_out_of_time_after_twice_that_of_the_route(make):
-    env = make(length_m=20.0)
+def test_who_creeps_is_not_stuck_but_out_of_time_after_twice_that_of_the_route(made):
+    env = made(length_m=20.0)
     env.reset()
     endings = []
     while not endings or endings[-1] == (False, False):
@@ -143,8 +129,8 @@ def test_who_creeps_is_not_stuck_but_out_of_time_after_twice_that_of_the_route(m
     assert (len(endings), endings[-1], info["disengagement"]) == (144, (False, True), None)  # 2 * 20 m / 2.7778 m/s
 
 
-def test_no_random_start_is_lost_before_it_has_begun(make):
-    env = make(random_start=True)
+def test_no_random_start_is_lost_before_it_has_begun(made):
+    env = made(random_start=True)
     places = []
     for seed in range(50):
         _, info = env.reset(seed=seed)
@@ -162,13 +148,13 @@ def test_no_random_start_is_lost_before_it_has_begun(make):
     assert high[1:] == pytest.approx([0.6, 0.2], abs=0.06)
 
 
-def test_a_given_distance_beats_a_random_one(make):
-    env = make(random_start=True)
+def test_a_given_distance_beats_a_random_one(made):
+    env = made(random_start=True)
     assert env.reset(seed=1, options={"distance_m": 50.0})[1]["distance_m"] == pytest.approx(50.0, abs=0.05)
 
 
-def test_random_roads_are_new_every_episode_and_the_same_for_the_same_seed(make):
-    env = make(roads="held_in", length_m=60.0)
+def test_random_roads_are_new_every_episode_and_the_same_for_the_same_seed(made):
+    env = made(roads="held_in", length_m=60.0)
     seeds = []
     for seed in (5, None, None, 5, None, None):
         env.reset(seed=seed)
@@ -177,8 +163,8 @@ def test_random_roads_are_new_every_episode_and_the_same_for_the_same_seed(make)
     assert seeds[3:] == seeds[:3]
 
 
-def test_a_fixed_road_stays(make):
-    env = make(road_seed=9, length_m=60.0)
+def test_a_fixed_road_stays(made):
+    env = made(road_seed=9, length_m=60.0)
     roads = []
     for seed in range(3):
         env.reset(seed=seed)
@@ -187,9 +173,9 @@ def test_a_fixed_road_stays(make):
     assert roads[0] is roads[1] is roads[2]
 
 
-def test_it_is_rendered_only_when_asked(make):
+def test_it_is_rendered_only_when_asked(made):
     for mode, shape in ((None, None), ("rgb_array", (384, 704, 3))):
-        env = make(length_m=60.0, render_mode=mode).unwrapped
+        env = made(length_m=60.0, render_mode=mode).unwrapped
         env.reset()
         picture = env.render()
         assert (picture if picture is None else picture.shape) == shape
@@ -201,8 +187,8 @@ def test_an_unknown_name_is_refused_in_one_line():
             gymnasium.make(ID, **{option: name})
 
 
-def test_closing_twice_is_harmless(make):
-    env = make(length_m=60.0)
+def test_closing_twice_is_harmless(made):
+    env = made(length_m=60.0)
     env.close()
     env.unwrapped.close()
 

@@ -50,20 +50,6 @@ def told(state: list[float] | None = None, **info: Any) -> LaneState:
     return LaneState(Told(state, **nowhere | info))
 
 
-@pytest.fixture
-def make():
-    """gymnasium.make that closes what it has made."""
-    made = []
-
-    def make(**options) -> gymnasium.Env:
-        made.append(gymnasium.make(ID, **options))
-        return made[-1]
-
-    yield make
-    for env in made:
-        env.close()
-
-
 # -- what the simulator knows
 
 
@@ -94,8 +80,8 @@ def test_what_is_beyond_the_bounds_is_told_as_the_bound():
     assert obs in env.observation_space
 
 
-def test_the_state_follows_a_drive(make):
-    env = LaneState(make(road_seed=3))
+def test_the_state_follows_a_drive(made):
+    env = LaneState(made(road_seed=3))
     obs, info = env.reset(options={"distance_m": 30.0, "lateral_offset_m": -0.6, "heading_error_rad": 0.1})
     road = env.get_wrapper_attr("road")
     ahead = [road.curvature_at(info["distance_m"] + metres) for metres in (2, 5, 10)]
@@ -154,8 +140,8 @@ def test_who_writes_into_a_stack_changes_no_later_one(k):
 @pytest.mark.parametrize(
     ("options", "shape"), [({}, (64, 64, 12)), ({"grayscale": True, "image_size": (20, 30)}, (20, 30, 4))]
 )
-def test_each_part_of_a_stack_is_a_frame_as_the_camera_took_it(make, options, shape):
-    frames, stacked = make(**options), FrameStack(make(**options), 4)
+def test_each_part_of_a_stack_is_a_frame_as_the_camera_took_it(made, options, shape):
+    frames, stacked = made(**options), FrameStack(made(**options), 4)
     plain = [frames.reset(seed=1)[0], *(frames.step(AHEAD)[0] for _ in range(5))]
     stacks = [stacked.reset(seed=1)[0], *(stacked.step(AHEAD)[0] for _ in range(5))]
     assert stacks[-1]["image"].shape == shape
@@ -174,13 +160,13 @@ def test_fewer_than_one_frame_is_refused():
 
 @pytest.mark.parametrize("wrap", [LaneState, lambda env: FrameStack(env, 1), lambda env: FrameStack(env, 3)])
 @pytest.mark.filterwarnings("ignore:.*different from the unwrapped version")
-def test_gymnasiums_checker_is_content(make, wrap):
-    check_env(wrap(make(length_m=60.0)), skip_render_check=True)
+def test_gymnasiums_checker_is_content(made, wrap):
+    check_env(wrap(made(length_m=60.0)), skip_render_check=True)
 
 
 @pytest.mark.parametrize("wrap", [LaneState, lambda env: FrameStack(env, 3)])
-def test_a_wrapped_environment_can_be_made_again_from_its_specification(make, wrap):
-    env = wrap(make(length_m=60.0, road_seed=2))
+def test_a_wrapped_environment_can_be_made_again_from_its_specification(made, wrap):
+    env = wrap(made(length_m=60.0, road_seed=2))
     again = gymnasium.make(env.spec)
     assert again.observation_space == env.observation_space
     assert again.get_wrapper_attr("road").seed == 2

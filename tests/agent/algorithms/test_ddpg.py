@@ -10,7 +10,7 @@ import torch
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.checkpoint import flat_weights, load_flat_weights
 from agent.replay.uniform import Batch, Sample
-from tests.agent.fakes import Descent
+from tests.agent.fakes import Descent, random_batch
 
 CONFIG = replace(DDPGConfig(), hidden=(6,), batch_size=16, preactivation_cost=0.0, max_grad_norm=1e9)
 STEP = 1e-6  # of finite differences in float64
@@ -21,13 +21,6 @@ def _float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def random_batch(size: int = 16, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((size, 3), (size, 2), (size,), (size,), (size, 3))
-    batch = Batch(*(torch.randn(shape, generator=generator) for shape in shapes))
-    return batch._replace(action=batch.action.tanh(), discount=torch.full((size,), 0.9))
 
 
 def descending(config: DDPGConfig, *, actor_lr: float = 0.0, critic_lr: float = 0.0) -> DDPG:

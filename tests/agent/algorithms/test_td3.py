@@ -8,16 +8,9 @@ import torch
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.algorithms.td3 import TD3, TD3Config
 from agent.replay.uniform import Batch
-from tests.agent.fakes import Descent
+from tests.agent.fakes import Descent, random_batch
 
 PLAIN = replace(TD3Config(), hidden=(8,), critics=1, smoothing=0.0, delay=1)
-
-
-def random_batch(size: int = 16, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((size, 3), (size, 2), (size,), (size,), (size, 3))
-    batch = Batch(*(torch.randn(shape, generator=generator) for shape in shapes))
-    return batch._replace(action=batch.action.tanh(), discount=torch.full((size,), 0.9))
 
 
 def make(**changes) -> TD3:

@@ -23,13 +23,6 @@ def encoder() -> VAE:
     return VAE(VAEConfig()).eval()
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "episodes"
-    record(RecordConfig(out=folder, frames=60))
-    return folder
-
-
 def joined(episodes: Iterable[Transitions]) -> list[np.ndarray]:
     return [np.concatenate(column) for column in zip(*(episode.arrays() for episode in episodes), strict=True)]
 

@@ -12,7 +12,7 @@ from agent.latent import MIRROR_STATE
 from agent.line.loopback import Loopback
 from agent.networks import Actor
 from agent.noise import OrnsteinUhlenbeckConfig
-from agent.teaching.pupil import CHUNK, Pupil, progress_m
+from agent.teaching.pupil import CHUNK, Pupil
 from agent.teaching.session import Session
 from deploy.clock import RateKeeper, Stalls
 from deploy.driving.safety import Limits
@@ -22,7 +22,7 @@ from deploy.safety_drivers.scripted import ScriptedDriver
 from deploy.vehicles import Frame
 from deploy.wire import Begin, EpisodeReport, Experience, Undo, Weights
 from tests.agent.fakes import FirstPixel
-from tests.deploy.cars import SPEC, RealCar, SimulatedCar, frame
+from tests.deploy.cars import SPEC, RealCar, SimulatedCar
 
 OBS = 3 + 6  # first pixel, state
 
@@ -314,12 +314,6 @@ def test_a_real_car_is_rewarded_by_its_measured_speed():
     standing, *speeds = [0.0, *[command.speed + 1 for command in car.commands[3:6]]]
     means = [(before + after) / 2 for before, after in pairwise([standing, *speeds])]
     assert experience(line)[2][::2] == pytest.approx(np.array(means) * 0.1)
-
-
-def test_progress_is_along_the_lane_or_what_the_speed_adds_up_to():
-    assert progress_m(frame(1.0, distance_m=3.0), frame(1.1, distance_m=3.25, speed_mps=99.0)) == pytest.approx(0.25)
-    before, after = frame(1.0, None, speed_mps=1.0), frame(1.2, None, speed_mps=2.0)
-    assert progress_m(before, after) == pytest.approx(1.5 * 0.2)
 
 
 def test_a_script_teaches_a_simulated_car():
