@@ -26,7 +26,12 @@ LONG = 100_000  # updates that make a minute of compiling worth while
 
 def worthwhile(updates: int) -> bool:
     """True for a run of so many updates where there is a C++ compiler."""
-    return updates >= LONG and any(map(shutil.which, ("g++", "clang++")))
+    return updates >= LONG and has_compiler()
+
+
+def has_compiler() -> bool:
+    """True where there is a C++ compiler that torch knows."""
+    return any(map(shutil.which, ("g++", "clang++")))
 
 
 class Compiled:

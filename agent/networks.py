@@ -88,16 +88,19 @@ def mlp(
     activation: Activation = "relu",
     final_init: float = FINAL_INIT,
     final_kind: type[nn.Linear] = nn.Linear,
+    batch_below: int | None = None,
 ) -> Body:
     """Linear, norm and activation for every hidden size, then a linear layer that starts near zero.
 
     entering: how many inputs enter the first, second, … linear layer.
+    batch_below: batch normalisation only of hidden layers below that one; None = of all.
     """
     layers: list[nn.Module] = []
     *within, last = widths(entering, hidden, outputs)
-    for inputs, size in within:
+    for i, (inputs, size) in enumerate(within):
+        normed = norm != "none" and not (norm == "batch" and batch_below is not None and i >= batch_below)
         layers += [nn.Linear(inputs, size)]
-        layers += [NORMS[norm](size)] if norm != "none" else []
+        layers += [NORMS[norm](size)] if normed else []
         layers += [ACTIVATIONS[activation]()]
     final = final_kind(*last)
     nn.init.uniform_(final.weight, -final_init, final_init)
@@ -151,8 +154,8 @@ class Actor(nn.Module):
 class Critic(nn.Module):
     """The action value Q(s, a); nothing squashes its output.
 
-    With batch normalisation only the state is normalised: Lillicrap 2015 has it in all layers before the action enters,
-    which here is the first one unless the layout says otherwise.
+    Batch normalisation is of the state and of all layers before the action enters (Lillicrap 2015, section 3), which it
+    does in the first one unless the layout says otherwise.
     """
 
     def __init__(
@@ -168,9 +171,8 @@ class Critic(nn.Module):
         super().__init__()
         self.layout = layout
         self.state = state_norm(obs_size, norm)
-        within: Norm = "none" if norm == "batch" else norm
         sizes = layout.sizes(obs_size, action_size)
-        self.body = mlp(sizes, hidden, 1, within, activation, final_init=final_init, final_kind=Exact)
+        self.body = mlp(sizes, hidden, 1, norm, activation, final_init, Exact, batch_below=layout.action)
 
     def forward(
         self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch action"]
@@ -197,17 +199,21 @@ class CategoricalCritic(nn.Module):
         super().__init__()
         self.layout = layout
         self.register_buffer("atoms", atoms)
-        self.body = mlp(layout.sizes(obs_size, action_size), hidden, len(atoms), norm, activation)
+        self.body = mlp(layout.sizes(obs_size, action_size), hidden, len(atoms), norm, activation, final_kind=Exact)
 
     def forward(
         self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch action"]
     ) -> Float[Tensor, "batch atoms"]:
         """The logits of Z(s, a)."""
-        return self.body(*self.layout.entering(obs, action)).to(obs.dtype)
+        return self.body(*self.layout.entering(obs, action))
 
     def mean(self, logits: Float[Tensor, "batch atoms"]) -> Float[Tensor, " batch"]:
         """E[Z]."""
-        return logits.softmax(dim=-1) @ self.atoms
+        return self.expectation(logits.softmax(dim=-1))
+
+    def expectation(self, probabilities: Float[Tensor, "batch atoms"]) -> Float[Tensor, " batch"]:
+        """E[Z] of such probabilities; no matrix product, which could be in bfloat16."""
+        return (probabilities * self.atoms).sum(dim=-1)
 
 
 class Critics(nn.Module):

@@ -1,6 +1,7 @@
 """Bounds of settings: they stand in a setting's type, and `checked` holds a config to them."""
 
 import re
+import sys
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,8 +11,10 @@ from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
+MOST = sys.float_info.max  # msgspec takes no infinite bound
+Finite = Annotated[float, Meta(ge=-MOST, le=MOST)]
+Positive = Annotated[float, Meta(gt=0, le=MOST)]
+NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Config = TypeVar("Config")
 
@@ -20,6 +23,10 @@ class SettingsError(ValueError):
     """A setting is out of its bounds, or settings do not go together."""
 
     exit_code = 2
+
+
+class DivergedError(SettingsError):
+    """With these settings what is learned is not finite any more."""
 
 
 def checked(config: Config) -> Config:

@@ -26,6 +26,7 @@ from agent.snapshot_folder import CHECKPOINTS as CHECKPOINTS
 from agent.snapshot_folder import snapshots as snapshots
 
 KEPT = 2  # snapshots
+BEFORE = ".before.part"  # behind the name of a snapshot that is about to be replaced
 LEARNER, RUN, SUMS = "learner.safetensors", "run.json", "SHA256SUMS"
 
 
@@ -49,12 +50,23 @@ def insist_on_same(written: Path, config: bytes, free: set[str]) -> None:
 
     It names the first setting that differs, in the config's order.
     """
-    if not written.exists():
-        raise SnapshotError(f"{written}: no such run to resume; expected what `lapwing train` writes")
-    before, now = json.loads(written.read_bytes()), json.loads(config)
+    before, now = read_settings(written), json.loads(config)
     for name in now:
         if name not in free and before.get(name) != now[name]:
             raise SnapshotError(f"{written}: {name} was {before.get(name)}, now it is {now[name]}; expected the same")
+
+
+def read_settings(written: Path) -> dict[str, Any]:
+    """The settings in a run's config.json. Raises SnapshotError where there are none."""
+    try:
+        found = json.loads(written.read_bytes())
+    except FileNotFoundError:
+        raise SnapshotError(f"{written}: no such run to resume; expected what `lapwing train` writes") from None
+    except ValueError as error:
+        raise SnapshotError(f"{written}: damaged, {error}; expected what `lapwing train` writes") from error
+    if not isinstance(found, dict):
+        raise SnapshotError(f"{written}: damaged, no settings in it; expected what `lapwing train` writes")
+    return found
 
 
 def learner_tensors(algorithm: Any) -> dict[str, Tensor]:
@@ -72,8 +84,8 @@ def restore_learner(algorithm: Any, tensors: dict[str, Tensor]) -> None:
 def save_snapshot(folder: Path, snapshot: Snapshot) -> None:
     """Write a snapshot into the folder of snapshots, then remove all but the last two."""
     whole = folder / f"step-{snapshot.step:09d}"
-    part, before = whole.with_suffix(".part"), whole.with_suffix(".before.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part, before = whole.with_suffix(".part"), whole.with_suffix(BEFORE)
+    _tidy(folder)
     part.mkdir(parents=True)
     try:
         _write(part, snapshot)
@@ -81,20 +93,30 @@ def save_snapshot(folder: Path, snapshot: Snapshot) -> None:
             whole.rename(before)
         part.rename(whole)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
+        _tidy(folder)
     for old in snapshots(folder)[KEPT:]:
         shutil.rmtree(old)
 
 
 def load_newest(folder: Path, warn: Callable[[str], None]) -> Snapshot:
     """Read the newest sound snapshot; `warn` is told of each damaged one. Raises SnapshotError when there is none."""
+    _tidy(folder)
     for path in snapshots(folder):
         try:
             return _read(path)
         except SnapshotError as error:
-            warn(f"{error}; the one before it is used")
+            warn(f"{error}; it is passed over")
     raise SnapshotError(f"{folder}: no sound checkpoint to go on from; start anew without --resume")
+
+
+def _tidy(folder: Path) -> None:
+    """Put back what was to make room for a successor that did not come, and remove what was not written to its end."""
+    for before in folder.glob(f"*{BEFORE}"):
+        whole = folder / before.name.removesuffix(BEFORE)
+        if not whole.exists():
+            before.rename(whole)
+    for part in folder.glob("*.part"):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(folder: Path, snapshot: Snapshot) -> None:
@@ -123,7 +145,7 @@ def _check(folder: Path) -> None:
         lines = (folder / SUMS).read_text(errors="replace").splitlines()
         known = {line[66:]: line[:64] for line in lines}
         for name, expected in known.items():
-            if _sum(folder / name) != expected:
+            if "\0" in name or _sum(folder / name) != expected:
                 raise SnapshotError(f"{folder}: damaged checkpoint, {name} is not as it was written")
         if known.keys() != {file.name for file in folder.iterdir()} - {SUMS}:
             raise SnapshotError(f"{folder}: damaged checkpoint, {SUMS} is not as it was written")

@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +30,7 @@ from agent.noise.parameter import ParameterNoiseConfig
 from agent.results.metrics import read_evaluations
 from agent.results.plot import Curve, curve_of, draw, png
 from agent.sync.train import SyncConfig
-from benchmarks.runs import finish, write_page
+from benchmarks.runs import called, finish, write_page
 from perception.files import write_whole
 
 RESULTS, RUNS, DOCS = Path("benchmarks/results/ablations"), Path("runs/ablations"), Path("docs")
@@ -333,16 +332,7 @@ def main(config: Config) -> None:
 
 def command(arguments: list[str] | None = None) -> int:
     """Do as the arguments say; returns the exit code."""
-    try:
-        main(tyro.cli(Config, args=arguments))
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        if not hasattr(error, "exit_code"):
-            raise
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return called(main, Config, arguments)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -25,12 +29,29 @@ def finish(config: SyncConfig, kept: Path, console: Console) -> None:
         return
     console.print(f"[bold]{kept.name}[/]")
     out = config.folder
-    train_sync(replace(config, resume=bool(snapshots(out / "checkpoints"))), console)
-    part = kept.with_name(kept.name + ".part")
+    begun = bool(snapshots(out / "checkpoints"))
+    if not begun:
+        shutil.rmtree(out, ignore_errors=True)  # it was broken off before it could be saved
+    train_sync(replace(config, resume=begun), console)
+    part = kept.with_name(f".{kept.name}.part")  # which no pattern of runs finds
     part.mkdir(parents=True, exist_ok=True)
     for file in ("config.json", "evaluations.csv"):
         shutil.copyfile(out / file, part / file)
     part.rename(kept)
+
+
+def called(main: Callable[[Any], None], config: type, arguments: list[str] | None = None) -> int:
+    """Run a benchmark's `main` as its command line says; returns the exit code, 2 with one line where that is wrong."""
+    try:
+        main(tyro.cli(config, args=arguments))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
 
 
 def prepare(runs: Path) -> tuple[Path, Path, float]:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -30,8 +29,9 @@ from rich.table import Table
 from agent.algorithms import ALGORITHMS
 from agent.results.metrics import Evaluation, read_evaluations
 from agent.results.plot import COLOURS, curve_of, draw, png
+from agent.settings import SettingsError
 from agent.update import Precision
-from benchmarks.runs import finish, write_page
+from benchmarks.runs import called, finish, write_page
 from benchmarks.tasks import TASKS, Published, settings
 from perception.files import write_whole
 
@@ -182,7 +182,7 @@ def main(config: Config) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     unknown = [*(set(config.tasks) - set(TASKS)), *(set(config.algos) - set(ALGORITHMS))]
     if unknown:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; expected tasks out of --list and {', '.join(ALGORITHMS)}")
+        raise SettingsError(f"unknown: {', '.join(unknown)}; expected tasks out of --list and {', '.join(ALGORITHMS)}")
     if config.list:
         list_tasks(console)
         return
@@ -197,7 +197,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(called(main, Config))

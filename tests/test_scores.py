@@ -10,7 +10,7 @@ from agent.results.metrics import read_evaluations
 from agent.snapshot import snapshots
 from agent.sync.config import SyncConfig
 from benchmarks import runs, scores
-from benchmarks.runs import PageError, write_page
+from benchmarks.runs import PageError, called, write_page
 from benchmarks.scores import Config, Group, show, summarise
 from benchmarks.tasks import TASKS, Published, Task, settings
 
@@ -124,3 +124,20 @@ def test_a_page_without_a_place_is_left_alone(tmp_path):
     with pytest.raises(PageError, match="once, and"):
         write_page(page, "benchmarks.scores", "text")
     assert page.read_text() == "By hand.\n"
+
+
+def test_an_unknown_task_is_said_in_one_line(capsys):
+    assert called(scores.main, Config, ["--tasks", "Nope"]) == 2
+    assert capsys.readouterr().err.startswith("unknown: Nope; expected tasks out of --list")
+
+
+def test_a_call_killed_while_it_kept_a_run_leaves_nothing_that_counts(monkeypatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.runs.shutil.copyfile", killed)
+    group = Group("tiny", "ddpg", "float32")
+    with pytest.raises(KeyboardInterrupt):
+        scores.run(group, 0, QUIET)
+    assert group.runs == []
+    monkeypatch.undo()

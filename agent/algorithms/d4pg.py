@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from agent.networks import ONE_PIECE, Activation, Actor, CategoricalCritic, Layout
 from agent.pixels import Image, encoder_for, seen_by
 from agent.replay.uniform import Batch, Sample
-from agent.settings import Count, NotNegative, Positive, Share
+from agent.settings import Count, Finite, NotNegative, Positive, Share
 from agent.targets import polyak, project, target_of
 from agent.update import (
     Adam,
@@ -42,8 +42,8 @@ class D4PGConfig:
     actor_lr: NotNegative = 1e-4  # Adam's step size; Barth-Maron 2018
     critic_lr: NotNegative = 1e-4  # Adam's step size; Barth-Maron 2018
     tau: Share = 0.005  # how far the targets follow per update; Barth-Maron 2018 copies them every 100 updates
-    v_min: float = -150.0  # the least return of the atoms; dm_control's D4PG
-    v_max: float = 150.0  # the greatest; dm_control's D4PG
+    v_min: Finite = -150.0  # the least return of the atoms; dm_control's D4PG
+    v_max: Finite = 150.0  # the greatest; dm_control's D4PG
     atoms: Annotated[int, Meta(ge=2)] = 101  # dm_control's D4PG
     max_grad_norm: Positive | None = None  # of the actor's and the critic's gradient; Barth-Maron 2018 clips nothing
     preactivation_cost: NotNegative = 0.0  # penalty on the squared pre-tanh action, against saturation at ±1
@@ -135,7 +135,7 @@ class D4PG:
             "critic_grad_norm": norm,
             "q_mean": value.mean(),
             "q_max": value.max(),
-            "td_error": (target @ self.critic.atoms - value).abs().mean(),
+            "td_error": (self.critic.expectation(target) - value).abs().mean(),
             "priority": (cross_entropy.detach() + torch.xlogy(target, target).sum(dim=-1)).clamp(min=0),
         }
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from agent.networks import FINAL_INIT, ONE_PIECE, Activation, Actor, Critic, Layout, Norm
 from agent.pixels import Image, encoder_for, seen_by
 from agent.replay.uniform import Batch, Sample
-from agent.settings import Count, NotNegative, Positive, Share
+from agent.settings import Count, NotNegative, Positive, SettingsError, Share
 from agent.targets import inverted, polyak, target_of, td_target
 from agent.update import (
     Adam,
@@ -66,6 +66,8 @@ class DDPG:
         layout: Layout = ONE_PIECE,
         image: Image = None,
     ) -> None:
+        if "batch" in (config.actor_norm, config.critic_norm) and config.batch_size < 2:
+            raise SettingsError(f"batch_size is {config.batch_size}; expected 2 or more with batch normalisation")
         self.config, self.executed = config, executed
         self.encoder, size = encoder_for(obs_size, image)
         sizes = size, action_size, config.hidden

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from agent.networks import Actor
 from agent.noise.explorer import NoiseError, greedy
 from agent.settings import Count, NotNegative, Positive
 
@@ -38,7 +39,7 @@ class ParameterNoise:
 
     def begin(self, actor: nn.Module, episode: int) -> None:
         """Perturb a copy of the actor for this episode. Raises NoiseError when the actor has no LayerNorm."""
-        if not any(isinstance(module, nn.LayerNorm) for module in actor.modules()):
+        if not any(isinstance(module, nn.LayerNorm) for module in perturbable(actor).modules()):
             raise NoiseError('parameter noise needs an actor with LayerNorm, norm="layer"; this one has none')
         self._perturbed = self._perturb(actor)
 
@@ -63,7 +64,7 @@ class ParameterNoise:
     @torch.no_grad()
     def _perturb(self, actor: nn.Module) -> nn.Module:
         perturbed = copy.deepcopy(actor)
-        for module in perturbed.modules():
+        for module in perturbable(perturbed).modules():
             if not isinstance(module, nn.LayerNorm):
                 for parameter in module.parameters(recurse=False):
                     noise = self.rng.standard_normal(parameter.shape, dtype=np.float32)
@@ -80,3 +81,8 @@ class ParameterNoise:
         self.sigma = state["sigma"]
         self._seen = [np.array(obs, np.float32) for obs in state["seen"]]
         self.rng.bit_generator.state = state["rng"]
+
+
+def perturbable(policy: nn.Module) -> nn.Module:
+    """The actor itself: what encodes images before it (`agent/pixels.py: seen_by`) stays as it is."""
+    return next((module for module in policy.modules() if isinstance(module, Actor)), policy)

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from agent.replay.uniform import Batch, Replay, Sample
+from agent.settings import SettingsError
 
 
 def as_numbers(frames: UInt8[Tensor, "n ..."]) -> Float[Tensor, "n pixels"]:
@@ -42,7 +43,7 @@ class FrameReplay:
         recent: int = 2,
     ) -> None:
         if inner.capacity >= 1 << 24:
-            raise ValueError(f"room for {inner.capacity} frames; expected less than 2²⁴, which float32 can count")
+            raise SettingsError(f"replay_capacity is {inner.capacity}; expected less than 2²⁴, which float32 can count")
         self.inner, self.encode, self.recent = inner, encode, recent
         self.stored = 0  # frames so far
         self._frames = torch.zeros(inner.capacity, *frame_shape, dtype=torch.uint8)  # memory comes as it is written to

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from agent.replay.uniform import Batch, Replay
-from agent.settings import NotNegative, Share
+from agent.settings import DivergedError, NotNegative, Share
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class PrioritizedReplay(Replay):
         return torch.from_numpy(rows), torch.from_numpy(weight.astype(np.float32))
 
     def reprioritise(self, rows: Int[Tensor, " batch"], priorities: Float[Tensor, " batch"]) -> None:
-        """Set the priorities of sampled rows to their TD errors δ. Raises ValueError when one is not finite."""
+        """Set the priorities of sampled rows to their TD errors δ. Raises DivergedError when one is not finite."""
         priority = (np.abs(priorities.numpy().astype(np.float64)) + self.config.epsilon) ** self.config.alpha
         greatest = priority.max()
         if not np.isfinite(greatest):
-            raise ValueError("a priority is not finite; the critic has diverged")
+            raise DivergedError("a priority is not finite: the critic has diverged; expected smaller steps")
         self._tree.put(rows.numpy(), priority)
         self._greatest = max(self._greatest, float(greatest))
 

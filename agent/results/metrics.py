@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -61,7 +62,7 @@ class Curves:
 
 
 class Metrics:
-    """The files of one run: episodes.csv, evaluations.csv, tensorboard/, best.safetensors.
+    """The files of one run: episodes.csv, evaluations.csv, tensorboard/, best.safetensors, last.safetensors.
 
     A run that goes on from step n has no rows of later steps: what came after the snapshot is cut off here, and
     TensorBoard is told to forget it.
@@ -77,8 +78,9 @@ class Metrics:
 
     @property
     def best(self) -> float:
-        """The greatest mean return of an evaluation; −inf before the first."""
-        return max((evaluation.mean for evaluation in self.evaluations), default=float("-inf"))
+        """The greatest mean return of an evaluation that was a number; −inf before the first."""
+        means = (evaluation.mean for evaluation in self.evaluations)
+        return max((mean for mean in means if not math.isnan(mean)), default=-math.inf)
 
     def episode(self, episode: Episode) -> None:
         """Note a training episode."""
@@ -86,7 +88,8 @@ class Metrics:
         self.scalars("episode", {"return": episode.total, "length": episode.length}, episode.step)
 
     def evaluation(self, evaluation: Evaluation, policy: nn.Module) -> None:
-        """Note an evaluation; keep the policy as best.safetensors when none before did better."""
+        """Note an evaluation; keep the policy as last.safetensors, and as best.safetensors if none was better."""
+        save_policy(self.folder / "last.safetensors", policy, evaluation)
         if evaluation.mean > self.best:
             save_policy(self.folder / "best.safetensors", policy, evaluation)
         self.evaluations.append(evaluation)
@@ -154,4 +157,9 @@ def _rows_until(path: Path, key: str, until: int) -> list[dict[str, str]]:
     if until == 0 or not path.exists():
         return []
     with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if (row[key] or "").isdigit() and int(row[key]) <= until]
+        return [row for row in csv.DictReader(file) if _is_whole(row) and row[key].isdigit() and int(row[key]) <= until]
+
+
+def _is_whole(row: dict[str, str]) -> bool:
+    """True for a row that was written to its end, with as many values as there are names."""
+    return None not in row and all(row.values())

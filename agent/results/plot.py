@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from rich.console import Console
+from rich.markup import escape
 
 from agent.results.metrics import Evaluation, read_evaluations
 from perception.files import write_whole
@@ -66,7 +67,7 @@ class Curve:
 def plot(config: PlotConfig, console: Console) -> Path:
     """Write a PNG with one panel per environment. Raises PlotError naming a folder that cannot be drawn."""
     write_whole(config.out, png(picture(gather(config.runs))))
-    console.print(f"wrote {config.out}")
+    console.print(f"wrote {escape(str(config.out))}")
     return config.out
 
 
@@ -93,7 +94,7 @@ def gather(runs: tuple[Path, ...]) -> dict[str, list[Curve]]:
     if not runs:
         raise PlotError("no runs given; expected folders that `lapwing train --encoder none` wrote")
     seeds: dict[str, list[list[Evaluation]]] = defaultdict(list)
-    for run in runs:
+    for run in {run.resolve(): run for run in runs}.values():  # each once
         config, evaluations = _read(run)
         seeds[json.dumps(config)].append(evaluations)
     panels: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -114,6 +115,8 @@ def _read(run: Path) -> tuple[dict[str, Any], list[Evaluation]]:
         raise PlotError(f"{error.filename}: {error.strerror}; expected a run's folder") from error
     except ValueError as error:
         raise PlotError(f"{run}: not a run that can be drawn ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("env"), str):
+        raise PlotError(f"{run}: its config.json names no env; expected what `lapwing train --encoder none` wrote")
     if not evaluations:
         raise PlotError(f"{run}: no evaluation yet")
     return flat({name: value for name, value in config.items() if name not in NOT_COMPARED}), evaluations
@@ -135,9 +138,14 @@ def _label(group: dict[str, Any], groups: list[dict[str, Any]]) -> str:
 
 
 def curve_of(label: str, seeds: list[list[Evaluation]]) -> Curve:
-    """The curve of runs that belong together, at the steps at which all of them were evaluated."""
+    """The curve of runs that belong together, at the steps at which all of them were evaluated.
+
+    Raises PlotError where there is no such step.
+    """
     means = [{evaluation.step: evaluation.mean for evaluation in evaluations} for evaluations in seeds]
     steps = sorted(set.intersection(*(set(mean) for mean in means)))
+    if not steps:
+        raise PlotError(f"{label}: its seeds were never evaluated at the same step; expected runs that can be averaged")
     return Curve(label, np.array(steps, float), np.array([[mean[step] for step in steps] for mean in means]))
 
 

@@ -9,12 +9,12 @@ import gymnasium
 from agent.algorithms.d4pg import D4PGConfig
 from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
-from agent.compiled import worthwhile
+from agent.compiled import has_compiler, worthwhile
 from agent.noise import OrnsteinUhlenbeckConfig
 from agent.noise.gaussian import GaussianConfig
 from agent.noise.parameter import ParameterNoiseConfig
 from agent.replay.prioritized import PriorityConfig
-from agent.settings import Count, NotNegative, Whole
+from agent.settings import Count, NotNegative, SettingsError, Whole
 from agent.sync.tasks import random_returns
 from agent.update import Precision
 
@@ -69,7 +69,7 @@ class SyncConfig:
     parameter: ParameterNoiseConfig = field(default_factory=ParameterNoiseConfig)
     ddpg: DDPGConfig = field(default_factory=state_ddpg)
     td3: TD3Config = field(default_factory=TD3Config)
-    d4pg: D4PGConfig = field(default_factory=D4PGConfig)  # its atoms are widened to hold what random episodes return
+    d4pg: D4PGConfig = field(default_factory=D4PGConfig)  # its atoms are widened to hold 1.5 times any random return
 
     @property
     def updates(self) -> int:
@@ -90,9 +90,12 @@ class SyncConfig:
 def resolved(config: SyncConfig, env: gymnasium.Env) -> SyncConfig:
     """The config with every None and the atoms replaced by what is meant.
 
-    D4PG's atoms must hold all returns. Where those of random episodes do not fit they are widened, to half as much
-    again; the episodes are the same whatever the run's seed, so that the seeds of one experiment share their atoms.
+    D4PG's atoms must hold all returns: they are widened until one and a half times those of random episodes fit. These
+    episodes are the same whatever the run's seed, so that the seeds of one experiment share their atoms. Raises
+    SettingsError when the run is to be compiled and cannot.
     """
+    if config.compiled and not has_compiler():
+        raise SettingsError("compiled is True, and there is no C++ compiler here; expected g++ or clang++")
     d4pg = config.d4pg
     if config.algo == "d4pg":
         found = 1.5 * random_returns(env, d4pg.gamma, list(range(5)))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pkgutil import resolve_name
 
 import gymnasium
@@ -19,6 +20,7 @@ from agent.replay.n_step import NStep
 from agent.replay.prioritized import PrioritizedReplay
 from agent.replay.uniform import Replay, Sample
 from agent.results.metrics import Episode, Evaluation
+from agent.settings import DivergedError, SettingsError
 from agent.snapshot import Snapshot, learner_tensors, restore_learner
 from agent.sync.config import SyncConfig
 from agent.sync.tasks import evaluate, image_shape, layout_of
@@ -62,12 +64,15 @@ class Run:
         return time.monotonic() - self.began
 
     def act(self) -> np.ndarray:
-        """The action to try next, (a,) in [-1, 1]; begins an episode if none goes on."""
+        """The action to try next, (a,) in [-1, 1]; begins an episode if none goes on. Raises DivergedError for NaN."""
         if self.between_episodes:
             self.obs, _ = self.env.reset(seed=seed_for(self.config.seed, EPISODES, self.episodes))
             self.explorer.begin(self.algorithm.policy, self.episodes)
             self.between_episodes, self.rewards = False, []
-        return self.explorer.act(self.algorithm.policy, self.obs)
+        action = self.explorer.act(self.algorithm.policy, self.obs)
+        if not np.isfinite(action).all():
+            raise DivergedError(f"the policy says NaN at step {self.steps}: it has diverged; expected smaller steps")
+        return action
 
     def step(self, action: np.ndarray) -> Episode | None:
         """Take a step and store what it completes; returns the episode if it ended."""
@@ -159,11 +164,18 @@ class Run:
 def make_replay(
     config: SyncConfig, obs_size: int, action_size: int, image: tuple[int, int, int] | None
 ) -> Replay | FrameReplay:
-    """An empty replay of the kind that the config asks for; of frames, if observations begin with an image."""
+    """An empty replay of the kind that the config asks for; of frames, if observations begin with an image.
+
+    Raises SettingsError when there is no memory for so many transitions.
+    """
     generator = torch.Generator().manual_seed(seed_for(config.seed, SAMPLES))
     sizes = config.replay_capacity, inner_size(obs_size, image), action_size
-    inner = PrioritizedReplay(*sizes, generator, config.priority) if config.prioritised else Replay(*sizes, generator)
-    return inner if image is None else FrameReplay(inner, image, recent=2 * (config.n_step or 1))
+    try:
+        kind = partial(PrioritizedReplay, config=config.priority) if config.prioritised else Replay
+        ring = kind(*sizes, generator)
+        return ring if image is None else FrameReplay(ring, image, recent=2 * (config.n_step or 1))
+    except (MemoryError, RuntimeError) as error:  # NumPy's, torch's
+        raise SettingsError(f"replay_capacity is {config.replay_capacity}; expected less, memory is short") from error
 
 
 def make_explorer(config: SyncConfig, action_size: int) -> RandomStart:

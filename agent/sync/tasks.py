@@ -33,6 +33,8 @@ def make_task(env: str, episode_steps: int | None = None, time_aware: bool = Fal
     part more, "time", is how much of the episode is over, in [0, 1]. Raises TaskError when there is no such
     environment, its actions are not a Box with finite bounds, or the time is asked for and its episodes have no end.
     """
+    if env.startswith((".", ":")):
+        raise TaskError(f"environment {env}: expected ID or MODULE:ID")
     try:
         made = gymnasium.make(env, max_episode_steps=episode_steps)
         return _flat(_with_time(made, env) if time_aware else made, env)

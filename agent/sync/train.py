@@ -9,7 +9,7 @@ exception: see `agent/sync/run.py: Run`.)
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -18,11 +18,21 @@ from typing import Any
 import msgspec
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from agent.results.metrics import Evaluation, Metrics
-from agent.settings import checked
-from agent.snapshot import CHECKPOINTS, SnapshotError, insist_on_same, load_newest, save_snapshot, snapshots
+from agent.settings import DivergedError, checked
+from agent.snapshot import (
+    CHECKPOINTS,
+    SnapshotError,
+    insist_on_same,
+    load_newest,
+    read_settings,
+    save_snapshot,
+    snapshots,
+)
 from agent.sync.config import SyncConfig, resolved
 from agent.sync.run import Run
 from agent.sync.tasks import make_task
@@ -31,6 +41,7 @@ from perception.memory import keep_freed
 
 __all__ = ["Result", "SyncConfig", "train_sync"]
 
+CONFIG = "config.json"
 LOG_EVERY = 500  # steps between two points of the learner's curves
 Show = Callable[[Evaluation | None], None]
 
@@ -51,7 +62,8 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
 
     Raises SettingsError for settings out of their bounds, TaskError for an environment that cannot be learned,
     SnapshotError where the folder holds another run or, with `resume`, none, FolderInUseError where another process
-    writes to it. Ctrl-C goes on to the episode's end, saves and raises KeyboardInterrupt; a second one at once.
+    writes to it, DivergedError when what is learned is not finite any more. Ctrl-C goes on to the episode's end, saves
+    and raises KeyboardInterrupt; a second one at once.
     """
     checked(config)
     torch.set_num_threads(1)
@@ -59,14 +71,14 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
     torch.set_float32_matmul_precision("medium")  # oneDNN, whose float32 is faster than MKL's on AMD
     make = partial(make_task, config.env, config.episode_steps, config.time_aware)
     with closing(make()) as env:
-        asked, config = config, resolved(config, env)
+        asked, config = config, resolved(_as_before(config), env)
     if config.d4pg != asked.d4pg:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_min:.0f} … {config.d4pg.v_max:.0f}, for random returns")
     checkpoints = claim(config)
-    with alone_in(config.folder), closing(Run(config, make, console.print)) as run:
+    with closing(Run(config, make, console.print)) as run, alone_in(config.folder):
         if config.resume:
-            run.restore(load_newest(checkpoints, lambda text: console.print(f"[yellow]{text}[/]")))
-        write_whole(config.folder / "config.json", _json(config))
+            run.restore(load_newest(checkpoints, lambda text: console.print(f"[yellow]{escape(text)}[/]")))
+        write_whole(config.folder / CONFIG, _json(config))
         with Metrics(config.folder, run.steps) as metrics, _bar(run, console) as show, _ctrl_c(console) as stop:
             _learn(run, metrics, show, stop)
     return Result(config.folder, run.steps, run.episodes, run.updates, tuple(metrics.evaluations))
@@ -80,9 +92,10 @@ def _learn(run: Run, metrics: Metrics, show: Show, stop: Event) -> None:
         episode = run.step(action)
         run.learn()
         if run.steps % LOG_EVERY == 0:
-            metrics.scalars("learner", run.scalars(), run.steps)
+            metrics.scalars("learner", finite(run.scalars(), run.steps), run.steps)
             show(None)
         if run.steps % config.evaluate_every == 0 or run.steps == config.steps:
+            finite(run.scalars(), run.steps)
             evaluation = run.evaluate()
             metrics.evaluation(evaluation, run.algorithm.policy)
             show(evaluation)
@@ -96,15 +109,33 @@ def _learn(run: Run, metrics: Metrics, show: Show, stop: Event) -> None:
 
 def claim(config: SyncConfig) -> Path:
     """The folder of checkpoints. Raises SnapshotError when it is another run's than the config's."""
-    checkpoints, written = config.folder / CHECKPOINTS, config.folder / "config.json"
+    checkpoints = config.folder / CHECKPOINTS
     if not config.resume:
         if snapshots(checkpoints):
             raise SnapshotError(
                 f"{config.folder}: holds a run already; --resume goes on with it, --out writes elsewhere"
             )
+        if (config.folder / "last.safetensors").exists():
+            raise SnapshotError(f"{config.folder}: holds a run already; --out writes elsewhere")
         return checkpoints
-    insist_on_same(written, _json(config), {"steps", "out", "resume", "evaluate_every", "evaluation_episodes"})
+    free = {"steps", "out", "resume", "evaluate_every", "evaluation_episodes"}
+    insist_on_same(config.folder / CONFIG, _json(config), free)
     return checkpoints
+
+
+def _as_before(config: SyncConfig) -> SyncConfig:
+    """A run that goes on is compiled if it was before, unless the config says otherwise; raises as `claim` does."""
+    if not config.resume or config.compiled is not None:
+        return config
+    return replace(config, compiled=read_settings(config.folder / CONFIG).get("compiled"))
+
+
+def finite(scalars: dict[str, float | Tensor], step: int) -> dict[str, float | Tensor]:
+    """The scalars themselves. Raises DivergedError for the first that is not finite."""
+    for name, value in scalars.items():
+        if not torch.as_tensor(value).isfinite().all():
+            raise DivergedError(f"{name} is not finite at step {step}: learning has diverged; expected smaller steps")
+    return scalars
 
 
 def _json(config: SyncConfig) -> bytes:

@@ -9,6 +9,7 @@ from threading import Event
 
 import torch
 import zmq
+from rich.markup import escape
 
 from agent.actors.orders import run_driver
 from agent.checkpoint import PolicyFacts
@@ -147,7 +148,7 @@ def course(
     learner = Learner(new_algorithm(), replay, config.ratio, line, config.publish_every)
     snapshot = None
     if resume:
-        snapshot = load_newest(config.out / CHECKPOINTS, lambda text: face.say(f"[yellow]{text}[/]"))
+        snapshot = load_newest(config.out / CHECKPOINTS, lambda text: face.say(f"[yellow]{escape(text)}[/]"))
         learner.restore(snapshot)
     else:
         for transitions in random_experience(config.episodes, load_sight(config.encoder), facts):

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 import msgspec
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from agent.actors.orders import CONFIG, FACTS, GRAPH, Orders, make_env
 from agent.checkpoint import PolicyFacts, make_actor
@@ -65,7 +66,8 @@ def train(config: TrainConfig, console: Console) -> Progress:
         console.status("the actors start up") as status,
     ):
         if config.resume:
-            load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{text}[/]"))  # there is one
+            # there is one
+            load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{escape(text)}[/]"))
         else:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
         write_whole(config.out / CONFIG, written)

@@ -1,5 +1,7 @@
 """The networks start near zero and give what their signatures promise."""
 
+from collections import Counter
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -120,11 +122,59 @@ def test_large_values_are_not_rounded_where_products_are_in_bfloat16(critic, obs
     assert len(values.unique()) > values.numel() / 2
 
 
-def test_dropout_is_of_training_only_and_of_its_rate(obs):
+def test_large_means_of_a_distribution_are_not_rounded_where_products_are_in_bfloat16():
+    critic = CategoricalCritic(5, 2, (64,), torch.linspace(-1000, 1000, 101))  # 20 apart
+    probabilities = torch.zeros(4, 101)
+    for row, (lower, upper) in enumerate([(99, 100), (80, 81), (50, 51), (0, 1)]):
+        probabilities[row, [lower, upper]] = torch.tensor([0.3, 0.7])
+    with torch.no_grad(), products_in("bfloat16"):
+        means = critic.mean(probabilities.log())
+    assert means.dtype == torch.float32
+    assert means.tolist() == pytest.approx([994, 614, 14, -986], abs=0.1)  # 980 + 0.7 · 20 = 994, …
+
+
+def test_large_logits_are_not_rounded_where_products_are_in_bfloat16(obs):
+    critic = CategoricalCritic(5, 2, (64,), torch.tensor([0.0, 1000.0]))
+    torch.nn.init.zeros_(last_layer(critic).weight)
+    last_layer(critic).bias.data.copy_(50 + torch.tensor([0.3, 0.7]).log())  # in bfloat16 48.75 and 49.75
+    with torch.no_grad(), products_in("bfloat16"):
+        means = critic.mean(critic(obs, torch.zeros(7, 2)))
+    assert means.dtype == torch.float32
+    assert means.tolist() == pytest.approx([700] * 7, abs=0.1)
+
+
+def test_dropout_is_of_training_only(obs):
     critics, action = Critics(1, 5, 2, (64,), dropout=0.5), torch.zeros(7, 2)
     assert not torch.equal(critics(obs, action), critics(obs, action))
     critics.eval()
     assert torch.equal(critics(obs, action), critics(obs, action))
+
+
+def constant(units: list[float], last: list[float], **more) -> Critics:
+    """One critic whose hidden layer gives these units before dropout, and its value their sum weighed by `last`."""
+    critics = Critics(1, 5, 2, (len(units),), **more)
+    for parameter in (*critics.weights, *critics.biases):
+        torch.nn.init.zeros_(parameter)
+    critics.biases[0].data[0, 0] = torch.tensor(units)
+    critics.weights[1].data[0, :, 0] = torch.tensor(last)
+    return critics
+
+
+def shares(critics: Critics, count: int = 4000) -> dict[float, float]:
+    """How often each value is found, of so many observations."""
+    torch.manual_seed(0)
+    values = critics(torch.zeros(count, 5), torch.zeros(count, 2))[0].tolist()
+    return {value: found / count for value, found in Counter(round(value, 2) for value in values).items()}
+
+
+def test_dropout_is_of_its_rate_and_makes_up_for_what_is_lost():
+    assert shares(constant([1.0], [1.0], dropout=0.2)) == pytest.approx({0.0: 0.2, 1.25: 0.8}, abs=0.03)
+
+
+def test_units_are_dropped_before_they_are_normalised():
+    """Of (1, 3) both stay: (−1, 1); the first: (1, −1); the second: (−1, 1); none: (0, 0); negative ones become 0."""
+    found = shares(constant([1.0, 3.0], [1.0, 10.0], norm="layer", dropout=0.5))
+    assert found == pytest.approx({0.0: 0.25, 1.0: 0.25, 10.0: 0.5}, abs=0.03)
 
 
 def test_an_ensemble_refuses_batches_that_do_not_belong_together(obs):
@@ -210,3 +260,11 @@ def test_a_batch_normalised_critic_normalises_the_state_and_not_the_action():
     action = torch.rand(64, 2, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(critic(obs, action), critic(100 + 30 * obs, action), atol=1e-3)
     assert not torch.allclose(critic(obs, action), critic(obs, 30 * action), atol=1e-3)
+
+
+@pytest.mark.parametrize(("layer", "normed"), [(0, 0), (1, 1), (2, 2)])
+def test_batch_normalisation_is_of_the_state_and_of_the_layers_before_the_action_enters(layer, normed):
+    critic = Critic(3, 2, (8, 8), norm="batch", layout=Layout(action=layer))
+    assert isinstance(critic.state, torch.nn.BatchNorm1d)
+    assert sum(isinstance(module, torch.nn.BatchNorm1d) for module in critic.body) == normed
+    assert critic(torch.randn(4, 3), torch.randn(4, 2)).shape == (4,)

@@ -242,3 +242,15 @@ def test_an_actor_without_layer_norm_is_refused():
     noise = ParameterNoise(ParameterNoiseConfig(), 2, np.random.default_rng(0))
     with pytest.raises(NoiseError, match="needs an actor with LayerNorm"):
         noise.begin(nn.Sequential(nn.Linear(4, 2), nn.Tanh()), 0)
+
+
+def test_what_encodes_images_is_neither_perturbed_nor_taken_for_the_actor():
+    encoder = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
+    noise = ParameterNoise(ParameterNoiseConfig(sigma=0.3), 2, np.random.default_rng(0))
+    noise.begin(policy := nn.Sequential(encoder, Actor(3, 2, (8,), norm="layer")), 0)
+    assert noise._perturbed is not None
+    encoders = zip(encoder.parameters(), noise._perturbed[0].parameters(), strict=True)
+    assert all(torch.equal(before, after) for before, after in encoders)
+    assert not torch.equal(policy[1].body[0].weight, noise._perturbed[1].body[0].weight)
+    with pytest.raises(NoiseError, match="needs an actor with LayerNorm"):
+        noise.begin(nn.Sequential(encoder, Actor(3, 2, (8,), norm="none")), 0)

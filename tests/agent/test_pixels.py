@@ -15,6 +15,7 @@ from agent.pixels import ConvEncoder, NoEncoder, encoder_for, shifted
 from agent.replay.uniform import Batch
 from agent.snapshot import load_newest
 from agent.sync.train import SyncConfig, train_sync
+from agent.update import Chance, seen
 
 SHAPE = (16, 16, 3)
 PIXELS = 16 * 16 * 3
@@ -84,6 +85,37 @@ def test_only_the_critics_loss_trains_the_encoder(name):
 
     assert moved(actor_lr=0.0, critic_lr=1e-3)
     assert not moved(actor_lr=1e-3, critic_lr=0.0)
+
+
+def test_obs_and_next_obs_are_each_encoded_as_they_are_shifted():
+    torch.manual_seed(0)
+    encoder, _ = encoder_for(PIXELS + 2, SHAPE)
+    obs, next_obs = observations(3), observations(3, seed=1)
+    batch = Batch(obs, torch.rand(3, 2), torch.rand(3), torch.rand(3), next_obs)
+    found = seen(encoder, batch, Chance(torch.tensor([[1, 0]] * 3), torch.tensor([[0, -1]] * 3), torch.empty(0)))
+    image, following = (observed[:, :PIXELS].view(3, *SHAPE) for observed in (obs, next_obs))
+    down = torch.cat([image[:, :1], image[:, :-1]], dim=1)
+    left = torch.cat([following[:, :, 1:], following[:, :, -1:]], dim=2)
+    for ours, moved, state in ((found.obs, down, obs[:, -2:]), (found.next_obs, left, next_obs[:, -2:])):
+        with torch.no_grad():
+            expected = encoder(torch.cat([moved.flatten(1), state], dim=1))
+        assert torch.allclose(ours, expected, atol=1e-6)
+    assert not torch.allclose(found.obs, encoder(obs), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_an_update_shifts_obs_and_next_obs_each_in_its_own_way(name):
+    torch.manual_seed(0)
+    learner = resolve_name(ALGORITHMS[name])(resolve_name(CONFIGS[name])(hidden=(8,)), PIXELS + 2, 2, image=SHAPE)
+    calls = []
+    learner.encoder.register_forward_hook(lambda module, inputs, _: calls.append(inputs))
+    obs, next_obs = observations(6), observations(6, seed=1)
+    learner.update(Batch(obs, torch.rand(6, 2), torch.rand(6), torch.full((6,), 0.9), next_obs))
+    (first, shift), (second, next_shift) = calls
+    assert torch.equal(first, obs)
+    assert torch.equal(second, next_obs)
+    assert not torch.equal(shift, next_shift)
+    assert min(len(shift.unique()), len(next_shift.unique())) > 3
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))

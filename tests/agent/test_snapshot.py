@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +143,43 @@ def test_of_settings_that_differ_the_first_is_named_in_the_configs_order(tmp_pat
     with pytest.raises(SnapshotError, match="k2 was 1, now it is 2"):
         insist_on_same(written, now, {"z2"})
     insist_on_same(written, now, set(names))
+
+
+def test_a_snapshot_is_not_lost_when_its_successor_does_not_come(tmp_path, monkeypatch):
+    save_snapshot(tmp_path, make(5))
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name == "step-000000005.part":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_snapshot(tmp_path, make(5)._replace(facts={"episodes": 1}))
+    assert_same(load_newest(tmp_path, silent), make(5))
+
+
+def test_what_a_killed_process_left_is_put_back_or_removed(tmp_path):
+    save_snapshot(tmp_path, make(5))
+    (tmp_path / "step-000000005").rename(tmp_path / "step-000000005.before.part")
+    (tmp_path / "step-000000009.part").mkdir()
+    assert_same(load_newest(tmp_path, silent), make(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000005"]
+
+
+def test_checksums_that_a_power_cut_emptied_are_damaged(tmp_path):
+    save_snapshot(tmp_path, make(5))
+    save_snapshot(tmp_path, make(6))
+    sums = tmp_path / "step-000000006" / "SHA256SUMS"
+    sums.write_bytes(bytes(sums.stat().st_size))
+    told: list[str] = []
+    assert load_newest(tmp_path, told.append).step == 5
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("text", ['{"seed": ', "[]", ""])
+def test_settings_that_are_damaged_are_said_in_one_line(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(SnapshotError, match=r"config\.json: damaged"):
+        insist_on_same(tmp_path / "config.json", b"{}", set())

@@ -7,6 +7,7 @@ import torch
 
 from agent.algorithms.d4pg import D4PG, D4PGConfig
 from agent.replay.uniform import Batch, Sample
+from tests.agent.fakes import Descent, random_batch
 
 CONFIG = replace(D4PGConfig(), hidden=(32,), v_min=-2.0, v_max=2.0, atoms=5, actor_lr=3e-3, critic_lr=1e-2, tau=0.1)
 OBS = torch.tensor([[1.0, -1.0]])
@@ -80,3 +81,101 @@ def test_the_actor_climbs_the_mean_and_leaves_the_critic_alone():
         d4pg.update(batch)
     assert mean() > start
     assert all(torch.equal(old, new) for old, new in zip(before, d4pg.critic.parameters(), strict=True))
+
+
+# -- by hand, where no two of the four networks are alike
+
+
+def scrambled(*, actor_lr: float = 0.0, critic_lr: float = 0.0, **changes) -> D4PG:
+    """D4PG by plain gradient descent, its weights far from the near-zero start, where gradients all but vanish."""
+    torch.manual_seed(1)
+    d4pg = D4PG(replace(CONFIG, **changes), obs_size=3, action_size=2)
+    for network in (d4pg.actor, d4pg.critic, d4pg.target_actor, d4pg.target_critic):
+        for parameter in network.parameters():
+            parameter.data.uniform_(-0.7, 0.7)
+    d4pg.actor_optimizer = Descent(d4pg.actor, actor_lr)
+    d4pg.critic_optimizer = Descent(d4pg.critic, critic_lr)
+    return d4pg
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+
+
+def step_of(network: torch.nn.Module, d4pg: D4PG, batch: Batch) -> torch.Tensor:
+    """How far an update moves the network's weights."""
+    before = weights(network)
+    d4pg.update(batch)
+    return weights(network) - before
+
+
+@torch.no_grad()
+def cross_entropy(d4pg: D4PG, batch: Batch, next_action: torch.Tensor) -> float:
+    """Mean H(Φ(r + γZ'), Z): atom j gets p_i·(1 − |T z_i − z_j| / Δ) of every atom i less than Δ away (Bellemare 2017).
+
+    The atoms are −2, −1, 0, 1, 2, so Δ = 1.
+    """
+    atoms = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+    moved = (batch.reward[:, None] + batch.discount[:, None] * atoms).clamp(-2, 2)
+    nearness = (1 - (moved[:, :, None] - atoms).abs()).clamp(min=0)
+    following = d4pg.target_critic(batch.next_obs, next_action).softmax(dim=-1)
+    target = torch.einsum("bi,bij->bj", following, nearness)
+    return -(target * d4pg.critic(batch.obs, batch.action).log_softmax(dim=-1)).sum(dim=-1).mean().item()
+
+
+@torch.no_grad()
+def worth(d4pg: D4PG, obs: torch.Tensor, action: torch.Tensor) -> float:
+    """Mean E[Z(s, a)] over a batch."""
+    probabilities = d4pg.critic(obs, action).softmax(dim=-1)
+    return (probabilities * torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])).sum(dim=-1).mean().item()
+
+
+def test_what_follows_is_told_by_the_target_networks():
+    d4pg, batch = scrambled(), random_batch()
+    with torch.no_grad():
+        expected = cross_entropy(d4pg, batch, d4pg.target_actor(batch.next_obs))
+        climbed = worth(d4pg, batch.obs, d4pg.actor(batch.obs))
+    scalars = d4pg.update(batch)
+    assert scalars["critic_loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert scalars["actor_loss"].item() == pytest.approx(-climbed, rel=1e-5)
+
+
+def limited(obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """Motors that do half of what they are told, and drift as they are where they are."""
+    return action / 2 + obs[:, :2].tanh() / 4
+
+
+def test_actions_are_executed_by_the_vehicle():
+    d4pg, batch = scrambled(), random_batch()
+    d4pg.executed = limited
+    with torch.no_grad():
+        expected = cross_entropy(d4pg, batch, limited(batch.next_obs, d4pg.target_actor(batch.next_obs)))
+        climbed = worth(d4pg, batch.obs, limited(batch.obs, d4pg.actor(batch.obs)))
+    scalars = d4pg.update(batch)
+    assert scalars["critic_loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert scalars["actor_loss"].item() == pytest.approx(-climbed, rel=1e-5)
+
+
+def test_saturation_costs_the_squared_preactivation():
+    with_cost, without = scrambled(actor_lr=1.0, preactivation_cost=0.5), scrambled(actor_lr=1.0)
+    batch = random_batch()
+    cost = 0.5 * torch.atanh(with_cost.actor(batch.obs)).square().mean()
+    gradient = torch.autograd.grad(cost, list(with_cost.actor.parameters()))
+    difference = step_of(with_cost.actor, with_cost, batch) - step_of(without.actor, without, batch)
+    assert difference.norm() > 0.1
+    assert torch.allclose(difference, -torch.cat([part.flatten() for part in gradient]), atol=1e-4)
+
+
+def test_targets_follow_by_tau_and_by_nothing_else():
+    d4pg, batch = scrambled(tau=0.25, actor_lr=0.1, critic_lr=0.1), random_batch()
+    for target, network in ((d4pg.target_actor, d4pg.actor), (d4pg.target_critic, d4pg.critic)):
+        before = weights(target)
+        d4pg.update(batch)
+        assert torch.allclose(weights(target), 0.75 * before + 0.25 * weights(network), atol=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for():
+    batch = random_batch()
+    for name in ("actor", "critic"):
+        d4pg = scrambled(max_grad_norm=0.005, **{f"{name}_lr": 1.0})
+        assert step_of(getattr(d4pg, name), d4pg, batch).norm().item() == pytest.approx(0.005, rel=1e-3)

@@ -7,7 +7,7 @@ import torch
 
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.algorithms.td3 import TD3, TD3Config
-from agent.replay.uniform import Batch
+from agent.replay.uniform import Batch, Sample
 from tests.agent.fakes import Descent, random_batch
 
 PLAIN = replace(TD3Config(), hidden=(8,), critics=1, smoothing=0.0, delay=1)
@@ -142,3 +142,45 @@ def test_actions_are_executed_by_the_vehicle_after_smoothing():
     scalars = td3.update(batch)
     assert torch.allclose(scalars["priority"], expected, atol=1e-6)
     assert scalars["actor_loss"].item() == pytest.approx(-climbed.item(), rel=1e-5)
+
+
+def descending(*, actor_lr: float = 0.0, critic_lr: float = 0.0, **changes) -> TD3:
+    """TD3 by plain gradient descent, so that a step of length 1 is minus the gradient."""
+    td3 = make(**changes)
+    td3.actor_optimizer = Descent(td3.actor, actor_lr)
+    td3.critic_optimizer = Descent(td3.critics, critic_lr)
+    return td3
+
+
+def step_of(network: torch.nn.Module, td3: TD3, batch: Batch | Sample) -> torch.Tensor:
+    """How far an update moves the network's weights."""
+    before = weights(network)
+    td3.update(batch)
+    return weights(network) - before
+
+
+def test_importance_weights_weigh_the_squared_errors():
+    batch, rows = random_batch(), torch.arange(16)
+    weighted, alone = descending(critics=2, critic_lr=0.1), descending(critics=2, critic_lr=0.1)
+    moved = step_of(weighted.critics, weighted, Sample(batch, rows, torch.where(rows < 4, 4.0, 0.0)))
+    expected = step_of(alone.critics, alone, Batch(*(column[:4] for column in batch)))
+    assert expected.norm() > 0.1
+    assert torch.allclose(moved, expected, atol=1e-5)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for():
+    batch = random_batch()
+    actor = descending(critics=2, actor_lr=1.0, max_grad_norm=0.005)
+    critics = descending(critics=2, critic_lr=1.0, max_grad_norm=0.005)
+    assert step_of(actor.actor, actor, batch).norm().item() == pytest.approx(0.005, rel=1e-3)
+    assert step_of(critics.critics, critics, batch).norm().item() == pytest.approx(0.005, rel=1e-3)
+
+
+def test_saturation_costs_the_squared_preactivation():
+    with_cost, without = descending(actor_lr=1.0, preactivation_cost=0.5), descending(actor_lr=1.0)
+    batch = random_batch()
+    cost = 0.5 * torch.atanh(with_cost.actor(batch.obs)).square().mean()
+    gradient = torch.autograd.grad(cost, list(with_cost.actor.parameters()))
+    difference = step_of(with_cost.actor, with_cost, batch) - step_of(without.actor, without, batch)
+    assert difference.norm() > 0.1
+    assert torch.allclose(difference, -torch.cat([part.flatten() for part in gradient]), atol=1e-4)

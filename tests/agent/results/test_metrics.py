@@ -101,6 +101,15 @@ def test_a_row_that_a_killed_process_left_half_written_is_dropped(tmp_path):
     assert [row["step"] for row in rows(tmp_path / "episodes.csv")] == ["10", "20"]
 
 
+def test_an_evaluation_that_was_left_half_written_is_dropped(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.evaluation(evaluated(10, 1.0), constant(1.0))
+    with (tmp_path / "evaluations.csv").open("a") as file:
+        file.write("20,2,")
+    with Metrics(tmp_path, step=20) as metrics:
+        assert metrics.evaluations == [evaluated(10, 1.0)]
+
+
 def test_a_new_run_starts_with_empty_tables(tmp_path):
     for _ in range(2):
         with Metrics(tmp_path) as metrics:
@@ -116,3 +125,19 @@ def test_a_table_of_something_else_is_an_error_that_names_it(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"evaluations\.csv"):
         read_evaluations(path)
+
+
+def test_an_evaluation_that_was_no_number_is_not_the_best(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.evaluation(evaluated(10, float("nan")), constant(1.0))
+        metrics.evaluation(evaluated(20, -5.0), constant(2.0))
+        assert metrics.best == -5.0
+    assert torch.all(load_file(tmp_path / "best.safetensors")["weight"] == 2.0)
+
+
+def test_the_policy_of_the_last_evaluation_is_kept_too(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.evaluation(evaluated(10, 7.0), constant(1.0))
+        metrics.evaluation(evaluated(20, -5.0), constant(2.0))
+    assert torch.all(load_file(tmp_path / "best.safetensors")["weight"] == 1.0)
+    assert torch.all(load_file(tmp_path / "last.safetensors")["weight"] == 2.0)

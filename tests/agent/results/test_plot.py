@@ -94,3 +94,29 @@ def test_what_cannot_be_drawn_is_named(tmp_path):
     with pytest.raises(PlotError, match="no runs"):
         plot(PlotConfig((), tmp_path / "curves.png"), Console(quiet=True))
     assert not (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"env": 3}'])
+def test_a_config_of_something_else_is_named(tmp_path, text):
+    run = write(tmp_path / "a", {10: 1})
+    (run / "config.json").write_text(text)
+    with pytest.raises(PlotError, match="names no env"):
+        gather((run,))
+
+
+def test_a_run_that_is_named_twice_is_one_seed(tmp_path):
+    run = write(tmp_path / "a", {10: 1})
+    (curve,) = gather((run, run / ".." / "a"))["Pendulum-v1"]
+    assert curve.returns.shape == (1, 1)
+
+
+def test_seeds_without_a_step_in_common_make_no_curve(tmp_path):
+    runs = (write(tmp_path / "a", {10: 1}), write(tmp_path / "b", {20: 1}, seed=1))
+    with pytest.raises(PlotError, match="never evaluated at the same step"):
+        gather(runs)
+
+
+def test_a_path_with_brackets_is_no_markup(tmp_path):
+    out = tmp_path / "[" / "x].png"
+    plot(PlotConfig((write(tmp_path / "a", {10: 1}),), out), Console(quiet=True))
+    assert out.read_bytes().startswith(b"\x89PNG")

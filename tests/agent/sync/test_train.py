@@ -19,6 +19,7 @@ from agent.algorithms.ddpg import DDPGConfig
 from agent.algorithms.td3 import TD3Config
 from agent.noise import greedy
 from agent.results.metrics import read_evaluations
+from agent.settings import SettingsError
 from agent.snapshot import Snapshot, SnapshotError, load_newest, snapshots
 from agent.sync.config import resolved
 from agent.sync.run import Run, seed_for
@@ -193,6 +194,7 @@ def test_a_run_leaves_whole_files(tmp_path):
         "config.json",
         "episodes.csv",
         "evaluations.csv",
+        "last.safetensors",
         "tensorboard",
     ]
     assert [evaluation.step for evaluation in result.evaluations] == [40, 80, 120]
@@ -304,7 +306,7 @@ def test_the_folder_is_named_after_the_run():
 
 
 def refused(config: SyncConfig, said: str) -> None:
-    with pytest.raises((SnapshotError, TaskError), match=said) as caught:
+    with pytest.raises((SettingsError, SnapshotError, TaskError), match=said) as caught:
         train_sync(config, QUIET)
     assert caught.value.exit_code == 2
 
@@ -327,4 +329,45 @@ def test_what_is_not_there_is_not_resumed(tmp_path):
 
 def test_an_environment_that_cannot_be_learned_leaves_no_folder(tmp_path):
     refused(replace(SMALL, out=tmp_path / "none", env="CartPole-v1"), "Discrete")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_run_too_short_to_be_saved_is_not_overwritten_either(tmp_path):
+    short = replace(SMALL, out=tmp_path, steps=20, checkpoint_every=1000)
+    train_sync(short, QUIET)
+    refused(short, "holds a run already; --out")
+
+
+def test_a_longer_run_goes_on_as_it_was_begun_plain_or_compiled(tmp_path, monkeypatch):
+    train_sync(replace(SMALL, out=tmp_path, steps=20), QUIET)
+    monkeypatch.setattr("agent.sync.config.worthwhile", lambda updates: True)
+    result = train_sync(replace(SMALL, out=tmp_path, steps=40, resume=True, compiled=None), QUIET)
+    assert result.steps == 40
+    assert json.loads((tmp_path / "config.json").read_bytes())["compiled"] is False
+
+
+def test_a_run_is_not_compiled_without_a_compiler(tmp_path, monkeypatch):
+    monkeypatch.setattr("agent.compiled.shutil.which", lambda name: None)
+    refused(replace(SMALL, out=tmp_path / "none", compiled=True), "no C\\+\\+ compiler")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_learning_that_diverges_is_said_in_one_line(tmp_path, prioritised):
+    steep = TD3Config(hidden=(8,), batch_size=4, actor_lr=1e38, critic_lr=1e38)
+    refused(replace(SMALL, out=tmp_path, td3=steep, prioritised=prioritised), "diverged")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"env": ":Pendulum-v1"}, "expected ID or MODULE:ID"),
+        ({"env": ".x:Pendulum-v1"}, "expected ID or MODULE:ID"),
+        ({"replay_capacity": 10**15}, "replay_capacity is 1000000000000000"),
+        ({"algo": "ddpg", "ddpg": DDPGConfig(actor_norm="batch", batch_size=1)}, "batch_size is 1; expected 2"),
+        ({"algo": "d4pg", "d4pg": D4PGConfig(v_max=float("inf"))}, "v_max"),
+    ],
+)
+def test_settings_that_cannot_be_are_said_in_one_line(tmp_path, changes, said):
+    refused(replace(SMALL, out=tmp_path / "none", **changes), said)
     assert not (tmp_path / "none").exists()
