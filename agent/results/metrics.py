@@ -156,10 +156,6 @@ def _rows_until(path: Path, key: str, until: int) -> list[dict[str, str]]:
     """The rows whose `key` is at most `until`; none when a run starts."""
     if until == 0 or not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if _is_whole(row) and row[key].isdigit() and int(row[key]) <= until]
-
-
-def _is_whole(row: dict[str, str]) -> bool:
-    """True for a row that was written to its end, with as many values as there are names."""
-    return None not in row and all(row.values())
+    whole, _, _ = path.read_bytes().decode().rpartition("\n")  # a process that was killed may have left half a row
+    rows = csv.DictReader(io.StringIO(whole, newline=""))
+    return [row for row in rows if (row[key] or "").isdigit() and int(row[key]) <= until]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from agent.results.metrics import Episode, Evaluation, Metrics, read_evaluations
+from agent.results.metrics import Episode, Evaluation, Metrics, Table, read_evaluations
 
 
 def evaluated(step: int, mean: float) -> Evaluation:
@@ -99,6 +99,14 @@ def test_a_row_that_a_killed_process_left_half_written_is_dropped(tmp_path):
     with Metrics(tmp_path, step=10) as metrics:
         metrics.episode(drove(20))
     assert [row["step"] for row in rows(tmp_path / "episodes.csv")] == ["10", "20"]
+
+
+def test_a_row_with_nothing_to_say_in_a_column_is_kept(tmp_path):
+    for row in ((1, ""), (2, "")):
+        table = Table(tmp_path / "table.csv", ["step", "what"], "step", until=row[0] - 1)
+        table.write(row)
+        table.close()
+    assert rows(tmp_path / "table.csv") == [{"step": "1", "what": ""}, {"step": "2", "what": ""}]
 
 
 def test_an_evaluation_that_was_left_half_written_is_dropped(tmp_path):
