@@ -119,6 +119,13 @@ def test_products_are_in_the_precision_asked_for_where_it_learns_and_nowhere_els
     assert set(seen) == {getattr(torch, precision)}
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiled_run_has_the_precision_asked_for(precision):
+    run = Run(replace(TINY, precision=precision, compiled=True), lambda: Strip(4))
+    assert run.compiled is not None
+    assert run.compiled.precision == precision
+
+
 # -- starts and observations
 
 
