@@ -88,19 +88,18 @@ def mlp(
     activation: Activation = "relu",
     final_init: float = FINAL_INIT,
     final_kind: type[nn.Linear] = nn.Linear,
-    batch_below: int | None = None,
+    normed: int | None = None,
 ) -> Body:
     """Linear, norm and activation for every hidden size, then a linear layer that starts near zero.
 
     entering: how many inputs enter the first, second, … linear layer.
-    batch_below: batch normalisation only of hidden layers below that one; None = of all.
+    normed: how many hidden layers, from the first, have the norm; None = all.
     """
     layers: list[nn.Module] = []
     *within, last = widths(entering, hidden, outputs)
     for i, (inputs, size) in enumerate(within):
-        normed = norm != "none" and not (norm == "batch" and batch_below is not None and i >= batch_below)
         layers += [nn.Linear(inputs, size)]
-        layers += [NORMS[norm](size)] if normed else []
+        layers += [NORMS[norm](size)] if norm != "none" and (normed is None or i < normed) else []
         layers += [ACTIVATIONS[activation]()]
     final = final_kind(*last)
     nn.init.uniform_(final.weight, -final_init, final_init)
@@ -172,7 +171,8 @@ class Critic(nn.Module):
         self.layout = layout
         self.state = state_norm(obs_size, norm)
         sizes = layout.sizes(obs_size, action_size)
-        self.body = mlp(sizes, hidden, 1, norm, activation, final_init, Exact, batch_below=layout.action)
+        normed = layout.action if norm == "batch" else None
+        self.body = mlp(sizes, hidden, 1, norm, activation, final_init, Exact, normed)
 
     def forward(
         self, obs: Float[Tensor, "batch obs"], action: Float[Tensor, "batch action"]

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
+CONFIG = "config.json"  # file in a run's folder
 MOST = sys.float_info.max  # msgspec takes no infinite bound
 Finite = Annotated[float, Meta(ge=-MOST, le=MOST)]
 Positive = Annotated[float, Meta(gt=0, le=MOST)]
@@ -39,6 +40,11 @@ def checked(config: Config) -> Config:
         found = reduce(_part, re.findall(r"\w+", where), plain)
         raise SettingsError(f"{where} is {found}; {expected[0].lower()}{expected[1:]}") from error
     return config
+
+
+def as_json(config: Any) -> bytes:
+    """What is written into a run's config.json."""
+    return msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
 
 
 def read_config(path: Path, kind: type[Config]) -> Config:

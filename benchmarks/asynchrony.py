@@ -28,7 +28,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-import tyro
 import zmq
 from rich.console import Console
 from rich.table import Table
@@ -47,7 +46,7 @@ from agent.training.learner import Learner
 from agent.training.ratio import Ratio
 from agent.training.supervisor import Job, Link, Supervisor
 from agent.training.train import gather_facts
-from benchmarks.runs import prepare, write_page
+from benchmarks.runs import called, prepare, write_page
 from deploy.wire import Experience, Weights
 from perception.files import write_whole
 from perception.graph import encoder_graph
@@ -336,7 +335,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(called(main, Config))

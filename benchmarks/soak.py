@@ -26,7 +26,6 @@ from statistics import mean, median
 
 import msgspec
 import numpy as np
-import tyro
 import zmq
 from rich.console import Console
 
@@ -42,7 +41,7 @@ from agent.training.jobs import Said
 from agent.training.supervisor import Job, Link, Supervisor
 from agent.training.train import gather_facts
 from benchmarks.asynchrony import RUNS
-from benchmarks.runs import prepare
+from benchmarks.runs import called, prepare
 from deploy.wire import Delivery, Experience
 from perception.files import write_whole
 from perception.graph import encoder_graph
@@ -157,11 +156,8 @@ def learn_audited(
 
     if not snapshots(config.out / CHECKPOINTS):
         os.write(file, b"begins 0 0\n")
-    jobs.LearnerEnd, jobs.load_newest, agent.training.learner.save_snapshot = (
-        Audited,
-        load,
-        save,
-    )  # of this process alone
+    jobs.LearnerEnd, jobs.load_newest = Audited, load  # of this process alone
+    agent.training.learner.save_snapshot = save
     jobs.learn(link, life, config, facts, addresses, None)
 
 
@@ -360,7 +356,4 @@ def compare(config: Config, result: Result, console: Console) -> Result:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(called(main, Config))

@@ -27,7 +27,6 @@ from typing import Any
 import gymnasium
 import msgspec
 import numpy as np
-import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.console import Console
@@ -41,7 +40,7 @@ from agent.training.config import TrainConfig
 from agent.training.online import OnlineConfig
 from agent.training.ratio import Ratio
 from agent.training.train import train
-from benchmarks.runs import prepare, write_page
+from benchmarks.runs import called, prepare, write_page
 from perception.files import write_whole
 from perception.probe import ProbeConfig, probe
 from perception.sight import ONLINE, PIXELS, Pixels, load_sight
@@ -330,7 +329,4 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        main(tyro.cli(Config))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(called(main, Config))

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from agent.actors.orders import CONFIG, FACTS, GRAPH, Orders, line_to_learner, run_driver
+from agent.actors.orders import FACTS, GRAPH, Orders, line_to_learner, run_driver
 from agent.checkpoint import PolicyFacts
 from agent.line.channel import ActorEnd
 from agent.line.rendezvous import tcp_addresses
-from agent.settings import Count, SettingsError, Whole, checked, read_config
+from agent.settings import CONFIG, Count, SettingsError, Whole, checked, read_config
 from agent.training.config import TrainConfig
 from agent.training.supervisor import Job, Link, Supervisor
 from deploy.keys import ClientKeys

@@ -19,7 +19,7 @@ from agent.training.config import TrainConfig
 from agent.training.supervisor import Job, Link, Orphaned
 from deploy.keys import ClientKeys
 
-CONFIG, FACTS, GRAPH = "config.json", "facts.json", "vae.onnx"  # files in a run's folder that orders are made of
+FACTS, GRAPH = "facts.json", "vae.onnx"  # files in a run's folder that orders are made of, beside its CONFIG
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from agent.results.metrics import Evaluation, read_evaluations
+from agent.settings import CONFIG
 from perception.files import write_whole
 
 COLOURS = ("#2266aa", "#dd7722", "#449966", "#aa4477", "#777777", "#886644", "#22aaaa")
@@ -109,7 +110,7 @@ def gather(runs: tuple[Path, ...]) -> dict[str, list[Curve]]:
 def _read(run: Path) -> tuple[dict[str, Any], list[Evaluation]]:
     """What distinguishes the run's group, with dots in the names of what is nested, and its evaluations."""
     try:
-        config = json.loads((run / "config.json").read_bytes())
+        config = json.loads((run / CONFIG).read_bytes())
         evaluations = read_evaluations(run / "evaluations.csv")
     except OSError as error:
         raise PlotError(f"{error.filename}: {error.strerror}; expected a run's folder") from error

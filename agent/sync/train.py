@@ -15,15 +15,13 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import msgspec
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from agent.results.metrics import Evaluation, Metrics
-from agent.settings import DivergedError, checked
+from agent.settings import CONFIG, DivergedError, as_json, checked
 from agent.snapshot import (
     CHECKPOINTS,
     SnapshotError,
@@ -41,7 +39,6 @@ from perception.memory import keep_freed
 
 __all__ = ["Result", "SyncConfig", "train_sync"]
 
-CONFIG = "config.json"
 LOG_EVERY = 500  # steps between two points of the learner's curves
 Show = Callable[[Evaluation | None], None]
 
@@ -77,8 +74,8 @@ def train_sync(config: SyncConfig, console: Console) -> Result:
     checkpoints = claim(config)
     with closing(Run(config, make, console.print)) as run, alone_in(config.folder):
         if config.resume:
-            run.restore(load_newest(checkpoints, lambda text: console.print(f"[yellow]{escape(text)}[/]")))
-        write_whole(config.folder / CONFIG, _json(config))
+            run.restore(load_newest(checkpoints, partial(console.print, style="yellow", markup=False)))
+        write_whole(config.folder / CONFIG, as_json(config))
         with Metrics(config.folder, run.steps) as metrics, _bar(run, console) as show, _ctrl_c(console) as stop:
             _learn(run, metrics, show, stop)
     return Result(config.folder, run.steps, run.episodes, run.updates, tuple(metrics.evaluations))
@@ -119,7 +116,7 @@ def claim(config: SyncConfig) -> Path:
             raise SnapshotError(f"{config.folder}: holds a run already; --out writes elsewhere")
         return checkpoints
     free = {"steps", "out", "resume", "evaluate_every", "evaluation_episodes"}
-    insist_on_same(config.folder / CONFIG, _json(config), free)
+    insist_on_same(config.folder / CONFIG, as_json(config), free)
     return checkpoints
 
 
@@ -136,10 +133,6 @@ def finite(scalars: dict[str, float | Tensor], step: int) -> dict[str, float | T
         if not torch.as_tensor(value).isfinite().all():
             raise DivergedError(f"{name} is not finite at step {step}: learning has diverged; expected smaller steps")
     return scalars
-
-
-def _json(config: SyncConfig) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
 
 
 @contextmanager

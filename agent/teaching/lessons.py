@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Event
@@ -21,7 +22,6 @@ import numpy as np
 import torch
 import zmq
 from rich.console import Console
-from rich.markup import escape
 from torch import Tensor
 
 from agent.checkpoint import PolicyFacts, Worth, flat_weights, load_flat_weights, make_actor, save_actor
@@ -104,7 +104,7 @@ class Lessons:
         """Go on from the newest checkpoint if there is one to go on from, else begin with the random episodes."""
         checkpoints = self.config.out / CHECKPOINTS
         if resume and snapshots(checkpoints):
-            snapshot = load_newest(checkpoints, lambda text: self.console.print(f"[yellow]{escape(text)}[/]"))
+            snapshot = load_newest(checkpoints, partial(self.console.print, style="yellow", markup=False))
             self.learner.restore(snapshot)
             self._open(snapshot.facts["book"])
             self.learner.remember({"book": snapshot.facts["book"]})

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import msgspec
 import torch
 import zmq
 from rich.console import Console
@@ -18,7 +17,7 @@ from agent.export.export import ExportConfig, export
 from agent.latent import HISTORY
 from agent.line.channel import ActorEnd, local_addresses
 from agent.line.experience import usable
-from agent.settings import checked
+from agent.settings import CONFIG, as_json, checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.teaching.config import TeachConfig, fitted
 from agent.teaching.lessons import POLICY, learn
@@ -122,16 +121,16 @@ def _look_after(learner: Supervisor) -> None:
 @contextmanager
 def _claimed(config: TeachConfig, console: Console) -> Iterator[None]:
     """Have the run's folder for ourselves, with what it must have before anything is learned."""
-    written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
+    written = as_json(config)
     if config.resume:
-        insist_on_same(config.out / "config.json", written, FREE)
+        insist_on_same(config.out / CONFIG, written, FREE)
     with alone_in(config.out):
         with alone_in(config.out / CHECKPOINTS):  # where a learner may still save whose car is gone
             if config.resume:
                 load_newest(config.out / CHECKPOINTS, console.print)  # or it raises SnapshotError
             else:
                 shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
-            write_whole(config.out / "config.json", written)
+            write_whole(config.out / CONFIG, written)
             shutil.copyfile(config.encoder, config.out / "vae.safetensors")
         yield
 

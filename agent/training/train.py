@@ -3,19 +3,19 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 
 import msgspec
 import torch
 from rich.console import Console
-from rich.markup import escape
 
-from agent.actors.orders import CONFIG, FACTS, GRAPH, Orders, make_env
+from agent.actors.orders import FACTS, GRAPH, Orders, make_env
 from agent.checkpoint import PolicyFacts, make_actor
 from agent.crews import Crew, load_crew
 from agent.latent import HISTORY, LatentState
 from agent.line.experience import usable
 from agent.line.rendezvous import Rendezvous, rendezvous
-from agent.settings import SettingsError, checked
+from agent.settings import CONFIG, SettingsError, as_json, checked
 from agent.snapshot import CHECKPOINTS, insist_on_same, load_newest
 from agent.training.config import TrainConfig, insist_on_sense, resolved
 from agent.training.course import Face, Progress
@@ -55,7 +55,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
     asked, config = config, resolved(config, facts.top_speed_mps * facts.period_s)
     if config.d4pg != asked.d4pg:
         console.print(f"D4PG's atoms widened to {config.d4pg.v_max:.1f} m, for driving at top speed")
-    written = msgspec.json.format(msgspec.json.encode(config, enc_hook=str))
+    written = as_json(config)
     _insist_on_beginning(config, written)
     graph = encoder_graph(config.encoder)
     with (
@@ -66,8 +66,7 @@ def train(config: TrainConfig, console: Console) -> Progress:
         console.status("the actors start up") as status,
     ):
         if config.resume:
-            # there is one
-            load_newest(config.out / CHECKPOINTS, lambda text: console.print(f"[yellow]{escape(text)}[/]"))
+            load_newest(config.out / CHECKPOINTS, partial(console.print, style="yellow", markup=False))  # there is one
         else:
             shutil.rmtree(config.out / CHECKPOINTS, ignore_errors=True)  # of an earlier run
         write_whole(config.out / CONFIG, written)

@@ -12,7 +12,7 @@ from torch import nn
 
 from agent.actors.fleet import Fleet, Step
 from agent.checkpoint import PolicyFacts
-from agent.replay.uniform import Batch
+from agent.replay.uniform import Batch, Sample
 
 FACTS = PolicyFacts(
     run="test",
@@ -141,3 +141,31 @@ def random_batch(size: int = 16, seed: int = 0) -> Batch:
     shapes = ((size, 3), (size, 2), (size,), (size,), (size, 3))
     batch = Batch(*(torch.randn(shape, generator=generator) for shape in shapes))
     return batch._replace(action=batch.action.tanh(), discount=torch.full((size,), 0.9))
+
+
+def scramble(*networks: nn.Module) -> None:
+    """Draw their weights far from the near-zero start, where gradients all but vanish."""
+    for network in networks:
+        for parameter in network.parameters():
+            parameter.data.uniform_(-0.7, 0.7)
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    """All of a network in one vector."""
+    return nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+
+
+def step_of(network: nn.Module, algorithm: Any, batch: Batch | Sample) -> torch.Tensor:
+    """How far an update of the algorithm moves the network's weights."""
+    before = weights(network)
+    algorithm.update(batch)
+    return weights(network) - before
+
+
+def steps_for_saturation(with_cost: Any, without: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much otherwise the actor moves with a cost of 0.5 on the squared pre-tanh action, and minus its gradient."""
+    batch = random_batch()
+    cost = 0.5 * torch.atanh(with_cost.actor(batch.obs)).square().mean()
+    gradient = torch.autograd.grad(cost, list(with_cost.actor.parameters()))
+    moved = step_of(with_cost.actor, with_cost, batch) - step_of(without.actor, without, batch)
+    return moved, -torch.cat([part.flatten() for part in gradient])

@@ -4,6 +4,7 @@ import csv
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,15 @@ TINY += ("--ddpg.hidden", "8")
 def training(encoder: Path, dataset: Path, out: Path, *more: str) -> Iterator[subprocess.Popen]:
     """`lapwing train` in a process group of its own."""
     arguments = ["--encoder", str(encoder), "--episodes", str(dataset), "--out", str(out), "--passes", "999", *TINY]
-    arguments += more
+    with lapwing("train", *arguments, *more) as process:
+        yield process
+
+
+@contextmanager
+def lapwing(*arguments: str) -> Iterator[subprocess.Popen]:
+    """A command in a process group of its own, which ends with the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "lapwing", "train", *arguments],
+        [sys.executable, "-m", "lapwing", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -32,6 +39,19 @@ def training(encoder: Path, dataset: Path, out: Path, *more: str) -> Iterator[su
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def free_port(first: int) -> int:
+    """One from there on where nobody listens, nor at the next one; tests that may run at once begin apart."""
+    for port in range(first, first + 2000, 2):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("no port is free")
 
 
 def workers_of(process: subprocess.Popen) -> list[int]:

@@ -4,9 +4,7 @@ import io
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ from agent.training.jobs import farewell
 from deploy.keys import KeysConfig, write_keys
 from deploy.wire import Weights
 from lapwing import main
-from tests.agent.processes import driven, training, until, until_it_says, workers_of
+from tests.agent.processes import driven, free_port, lapwing, training, until, until_it_says, workers_of
 from tests.agent.worlds import GATE, SLOW_LANE
 
 
@@ -33,15 +31,7 @@ def gate(tmp_path, monkeypatch) -> Path:
 
 def free_address() -> str:
     """An address whose port, and the next one, nobody listens at."""
-    for port in range(20_000, 30_000, 2):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", port))
-                other.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        return f"tcp://127.0.0.1:{port}"
-    raise AssertionError("no port is free")
+    return f"tcp://127.0.0.1:{free_port(20_000)}"
 
 
 def keys(folder: Path, *clients: str) -> Path:
@@ -61,20 +51,8 @@ def copy_of(run: Path, to: Path, process: subprocess.Popen) -> Path:
 @contextmanager
 def acting(run: Path, address: str, keys: Path, *more: str) -> Iterator[subprocess.Popen]:
     """`lapwing act` in a process group of its own."""
-    arguments = ["--run", str(run), "--learner", address, "--keys", str(keys), *more]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lapwing", "act", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    with lapwing("act", "--run", str(run), "--learner", address, "--keys", str(keys), *more) as process:
         yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 @pytest.mark.slow

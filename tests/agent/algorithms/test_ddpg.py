@@ -10,7 +10,7 @@ import torch
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.checkpoint import flat_weights, load_flat_weights
 from agent.replay.uniform import Batch, Sample
-from tests.agent.fakes import Descent, random_batch
+from tests.agent.fakes import Descent, random_batch, scramble, step_of, weights
 
 CONFIG = replace(DDPGConfig(), hidden=(6,), batch_size=16, preactivation_cost=0.0, max_grad_norm=1e9)
 STEP = 1e-6  # of finite differences in float64
@@ -27,23 +27,10 @@ def descending(config: DDPGConfig, *, actor_lr: float = 0.0, critic_lr: float = 
     """DDPG by plain gradient descent, so that a step of length 1 is minus the gradient."""
     torch.manual_seed(1)
     ddpg = DDPG(config, obs_size=3, action_size=2)
-    for network in (ddpg.actor, ddpg.critic, ddpg.target_actor, ddpg.target_critic):
-        for parameter in network.parameters():  # far from the near-zero start, where gradients all but vanish
-            parameter.data.uniform_(-0.7, 0.7)
+    scramble(ddpg.actor, ddpg.critic, ddpg.target_actor, ddpg.target_critic)
     ddpg.actor_optimizer = Descent(ddpg.actor, actor_lr)
     ddpg.critic_optimizer = Descent(ddpg.critic, critic_lr)
     return ddpg
-
-
-def weights(network: torch.nn.Module) -> torch.Tensor:
-    return torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
-
-
-def step_of(network: torch.nn.Module, ddpg: DDPG, batch: Batch) -> torch.Tensor:
-    """How far an update moves the network's weights."""
-    before = weights(network)
-    ddpg.update(batch)
-    return weights(network) - before
 
 
 def numeric_gradient(function, point: torch.Tensor) -> torch.Tensor:

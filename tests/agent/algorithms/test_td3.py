@@ -8,7 +8,7 @@ import torch
 from agent.algorithms.ddpg import DDPG, DDPGConfig
 from agent.algorithms.td3 import TD3, TD3Config
 from agent.replay.uniform import Batch, Sample
-from tests.agent.fakes import Descent, random_batch
+from tests.agent.fakes import Descent, random_batch, scramble, step_of, steps_for_saturation, weights
 
 PLAIN = replace(TD3Config(), hidden=(8,), critics=1, smoothing=0.0, delay=1)
 
@@ -16,9 +16,7 @@ PLAIN = replace(TD3Config(), hidden=(8,), critics=1, smoothing=0.0, delay=1)
 def make(**changes) -> TD3:
     torch.manual_seed(1)
     td3 = TD3(replace(PLAIN, **changes), obs_size=3, action_size=2)
-    for network in (td3.actor, td3.critics, td3.target_actor, td3.target_critics):
-        for parameter in network.parameters():
-            parameter.data.uniform_(-0.7, 0.7)
+    scramble(td3.actor, td3.critics, td3.target_actor, td3.target_critics)
     return td3
 
 
@@ -73,10 +71,6 @@ def test_delay_alone_moves_the_actor_and_the_targets_every_third_update():
         return [not torch.equal(weights(getattr(td3, name)), before[name]) for name in names]
 
     assert [moved() for _ in range(6)] == [[False] * 3, [False] * 3, [True] * 3] * 2
-
-
-def weights(network: torch.nn.Module) -> torch.Tensor:
-    return torch.nn.utils.parameters_to_vector(network.parameters()).detach().clone()
 
 
 def test_the_actor_climbs_the_first_critic_only():
@@ -152,13 +146,6 @@ def descending(*, actor_lr: float = 0.0, critic_lr: float = 0.0, **changes) -> T
     return td3
 
 
-def step_of(network: torch.nn.Module, td3: TD3, batch: Batch | Sample) -> torch.Tensor:
-    """How far an update moves the network's weights."""
-    before = weights(network)
-    td3.update(batch)
-    return weights(network) - before
-
-
 def test_importance_weights_weigh_the_squared_errors():
     batch, rows = random_batch(), torch.arange(16)
     weighted, alone = descending(critics=2, critic_lr=0.1), descending(critics=2, critic_lr=0.1)
@@ -178,9 +165,6 @@ def test_gradients_are_clipped_to_the_norm_asked_for():
 
 def test_saturation_costs_the_squared_preactivation():
     with_cost, without = descending(actor_lr=1.0, preactivation_cost=0.5), descending(actor_lr=1.0)
-    batch = random_batch()
-    cost = 0.5 * torch.atanh(with_cost.actor(batch.obs)).square().mean()
-    gradient = torch.autograd.grad(cost, list(with_cost.actor.parameters()))
-    difference = step_of(with_cost.actor, with_cost, batch) - step_of(without.actor, without, batch)
+    difference, expected = steps_for_saturation(with_cost, without)
     assert difference.norm() > 0.1
-    assert torch.allclose(difference, -torch.cat([part.flatten() for part in gradient]), atol=1e-4)
+    assert torch.allclose(difference, expected, atol=1e-4)

@@ -14,25 +14,13 @@ from agent.line.rendezvous import Rendezvous, rendezvous, tcp_addresses
 from deploy.keys import ClientKeys, KeysConfig, write_keys
 from deploy.sockets import AddressError
 from deploy.wire import Weights
+from tests.agent.processes import free_port
 
 
 @pytest.fixture
 def keys(tmp_path) -> Path:
     write_keys(KeysConfig(tmp_path / "keys", ("far",)), Console(file=io.StringIO()))
     return tmp_path / "keys"
-
-
-def free_port() -> int:
-    """Nobody listens there nor at the next one."""
-    for port in range(30_000, 32_000, 2):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", port))
-                other.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no port is free")
 
 
 def meet(met: Rendezvous, actors: Addresses, keys: ClientKeys | None) -> bool:
@@ -55,7 +43,7 @@ def test_without_an_address_they_meet_where_no_other_machine_can_come():
 
 
 def test_actors_on_the_learners_machine_and_on_others_are_let_in_by_keys_of_their_own(keys):
-    port = free_port()
+    port = free_port(30_000)
     with rendezvous(f"tcp://0.0.0.0:{port}", keys / "server", None) as met:
         assert met.learner == (f"tcp://0.0.0.0:{port}", f"tcp://0.0.0.0:{port + 1}")
         assert met.actors == (f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port + 1}")
@@ -78,7 +66,7 @@ def test_actors_that_know_this_machine_by_another_name_have_keys_even_without_an
 
 
 def test_an_address_that_is_taken_is_told_at_once():
-    port = free_port()
+    port = free_port(30_000)
     with socket.socket() as other:
         other.bind(("127.0.0.1", port + 1))
         other.listen()
