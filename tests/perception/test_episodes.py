@@ -162,11 +162,20 @@ def wait_for_starts(child: subprocess.Popen, count: int) -> None:
     assert len(list(itertools.islice(starts, count))) == count
 
 
+def holds_an_episode(folder: Path) -> bool:
+    try:
+        return len(Dataset(folder)) > 0
+    except DatasetError:
+        return False
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_recording_leaves_every_finished_episode_and_no_process(tmp_path: Path, workers: int) -> None:
     folder, again = tmp_path / "killed", tmp_path / "again"
     with recording(workers, folder) as child:
         wait_for_starts(child, 60)
+        while not holds_an_episode(folder):  # of several processes the first may be the last to start
+            wait_for_starts(child, 1)
         os.kill(child.pid, signal.SIGKILL)
         assert child.stdout
         child.stdout.read()  # to the end, which comes when nobody is left who could write
